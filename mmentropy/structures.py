@@ -1,0 +1,39 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The names of the fields that travel in a DataSample, in one place.
+
+==================  ============================  =================================================================
+field               shape, type                   meaning
+==================  ============================  =================================================================
+``gt_label``        (n,) long                     label(s)
+``gt_score``        (C,) float                    multi-hot label
+``gt_bboxes``       (n, 4) float                  x0 y0 x1 y1, pixels of the original image, as the data set has them
+``gt_mask``         (H, W) uint8 0/1              object pixels, original size
+``ignore_mask``     (H, W) uint8 0/1              pixels left out of the evaluation, original size
+``part_mask``       (H, W) uint8 0/1              pixels of the discriminative part, original size
+``pred_score``      (C,) float                    scores
+``pred_label``      (1,) long                     predicted label
+``cams``            (K, h, w) float32             **raw** class maps at feature resolution
+``cam_labels``      (K,) long                     which classes the maps belong to
+``entropy_map``     (h, w) float32                location entropy in nats
+``entropy``         () float                      entropy of the prediction in nats
+``ori_shape``       (H, W)                        size of the original image
+``img_path``        str                           where it came from
+``sample_id``       int                           index in the data set
+==================  ============================  =================================================================
+"""
+
+GT_LABEL = 'gt_label'
+GT_SCORE = 'gt_score'
+GT_BBOXES = 'gt_bboxes'
+GT_MASK = 'gt_mask'
+IGNORE_MASK = 'ignore_mask'
+PART_MASK = 'part_mask'
+PRED_SCORE = 'pred_score'
+PRED_LABEL = 'pred_label'
+CAMS = 'cams'
+CAM_LABELS = 'cam_labels'
+ENTROPY_MAP = 'entropy_map'
+ENTROPY = 'entropy'
+
+#: What a localisation data set adds to the host's fields; ``PackInputs(algorithm_keys=LOCALIZATION_KEYS)``.
+LOCALIZATION_KEYS = (GT_BBOXES, GT_MASK, IGNORE_MASK, PART_MASK)

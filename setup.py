@@ -1,0 +1,41 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Packaging of mmentropy. The OpenMMLab packages are extras: two families share the same import names."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r"__version__ = '([^']+)'", (HERE / 'mmentropy/__init__.py').read_text()).group(1)
+
+# The maintained family: nothing to compile. mmsegmentation imports ftfy and regex without declaring them.
+ONEDL = ['onedl-mmengine>=0.10.10', 'onedl-mmcv>=2.3', 'onedl-mmpretrain>=1.3', 'onedl-mmsegmentation>=1.4']
+# The original family, whose last releases need these older partners.
+OPENMMLAB = ['mmengine>=0.10.4', 'mmcv>=2.0', 'mmpretrain>=1.2', 'mmsegmentation>=1.2.2']
+OPENMMLAB += ['torch<2.6', 'numpy<2', 'setuptools<81']
+HOST_GAPS = ['ftfy', 'regex']
+
+setup(
+    name='mmentropy',
+    version=VERSION,
+    description='Image classifiers into localisers and segmenters, through the entropy of their predictions',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8') if (HERE / 'README.md').exists() else '',
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['mmentropy', 'mmentropy.*']),
+    package_data={'mmentropy': ['py.typed']},
+    install_requires=['torch', 'torchvision', 'numpy', 'scipy', 'numba', 'opencv-python', 'rich', 'matplotlib'],
+    extras_require={
+        'onedl': ONEDL + HOST_GAPS,
+        'openmmlab': OPENMMLAB + HOST_GAPS,
+        'test': ['pytest', 'hypothesis', 'ruff'],
+        'docs': ['sphinx', 'furo', 'myst-parser'],
+    },
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)
