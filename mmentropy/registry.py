@@ -2,7 +2,7 @@
 """The registries of scope ``mmentropy``.
 
 Each is a child of mmengine's *root* registry, so that mmpretrain's and mmsegmentation's runners both find
-``type='mmentropy.X'`` without any ``custom_imports``: mmengine imports this module, then the modules under ``locations``.
+``type='mmentropy.X'`` without any ``custom_imports``: mmengine imports this module, then those under ``locations``.
 This file imports mmengine alone: an ImportError here would be swallowed by mmengine and show up as "not in registry".
 """
 

@@ -1,0 +1,49 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""What the pooling necks share: they read the classifier's linear layer, and take a tensor or a backbone's tuple."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class TiedPooling(nn.Module):
+    """A pooling neck that may be tied to the linear layer of the head behind it.
+
+    The tied layer is held by reference, not as a sub-module: its parameters stay the head's alone in state dicts,
+    optimizers and parameter counts, and a deep copy of the whole model keeps the tie inside the copy.
+    """
+
+    scorer: nn.Linear | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._tied: tuple[nn.Linear, ...] = ()
+
+    def tie(self, linear: nn.Linear) -> None:
+        """Read the location logits from ``linear``, the head's classifier."""
+        self._tied = (linear,)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The linear layer (W, b) that scores locations: the neck's own, else the tied one."""
+        if self.scorer is not None:
+            return self.scorer
+        if not self._tied:
+            name = type(self).__name__
+            raise ValueError(
+                f'{name} has no classifier to read: use it inside mmentropy.LocalizationClassifier with '
+                f'head=dict(type="mmentropy.CAMHead"), call neck.tie(head.fc), or give num_classes and in_channels'
+            )
+        return self._tied[0]
+
+    def pool(self, features: Tensor) -> Tensor:
+        """(B, D, H, W) to (B, D)."""
+        raise NotImplementedError
+
+    def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        if isinstance(inputs, tuple):
+            return (*(x.mean((2, 3)) for x in inputs[:-1]), self.pool(inputs[-1]))
+        return self.pool(inputs)
+
+    def tie_repr(self) -> str:
+        return 'own scorer' if self.scorer is not None else 'tied' if self._tied else 'not tied yet'
