@@ -1,0 +1,92 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmentropy.ops.map_boxes import boxes_from_map
+from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.overlay import blend_map, colorize_map
+from mmentropy.visualization.panels import (
+    GT_COLOR,
+    PRED_COLOR,
+    ComparisonRow,
+    add_caption,
+    draw_boxes,
+    draw_comparison_grid,
+    draw_localization_panel,
+    join_tiles,
+    scale_boxes,
+)
+
+GRAY = np.full((64, 64, 3), 128, np.uint8)
+
+
+def blob(size: int = 8) -> np.ndarray:
+    cam = np.zeros((size, size), np.float32)
+    cam[2:5, 3:7] = 1
+    return cam
+
+
+def test_box_outline_is_on_the_outermost_pixels_of_the_box():
+    drawn = draw_boxes(GRAY, np.array([[10, 20, 40, 50]]), GT_COLOR, thickness=1)
+    ys, xs = np.nonzero((drawn == GT_COLOR).all(axis=2))
+    assert (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1) == (10, 20, 40, 50)
+    assert (GRAY == 128).all()
+
+
+def test_scale_boxes_moves_each_axis_by_its_own_factor():
+    np.testing.assert_allclose(scale_boxes([[1, 2, 3, 4]], (10, 20), (30, 40)), [[2, 6, 6, 12]])
+
+
+def test_panel_holds_image_overlay_and_entropy_side_by_side():
+    cam = blob()
+    entropy = np.linspace(0, 1, 64).reshape(8, 8)
+    panel = draw_localization_panel(GRAY, cam, entropy, gt_bboxes=[[8, 8, 40, 40]], tile=64)
+    assert panel.shape == (84, 64 * 3 + 8, 3)
+    up = upsample_map(cam, (64, 64))
+    box = boxes_from_map(up)
+    expected = draw_boxes(draw_boxes(GRAY, [[8, 8, 40, 40]], GT_COLOR), box, PRED_COLOR)
+    np.testing.assert_array_equal(panel[20:, :64], expected)
+    np.testing.assert_array_equal(panel[20:, 68:132], draw_boxes(blend_map(GRAY, up), box))
+    np.testing.assert_array_equal(panel[20:, 136:], colorize_map(upsample_map(entropy, (64, 64)), 'viridis'))
+
+
+def test_panel_without_maps_is_the_image_alone():
+    panel = draw_localization_panel(GRAY[..., 0], tile=32)
+    assert panel.shape == (52, 32, 3)
+    assert (panel[20:] == 128).all()
+
+
+def test_grid_has_a_row_an_image_and_a_column_a_model():
+    rows = [
+        ComparisonRow(GRAY, {'a': blob(), 'b': blob(4)}, [[0, 0, 30, 30]], 'first'),
+        ComparisonRow(GRAY[:, :32], {'b': blob()}, None, 'portrait'),
+    ]
+    grid = draw_comparison_grid(rows, tile=64)
+    assert grid.shape == (24 + 2 * (4 + 20 + 64), 3 * 64 + 2 * 4, 3)
+    up = upsample_map(blob(), (64, 64))
+    cell = draw_boxes(draw_boxes(blend_map(GRAY, up), [[0, 0, 30, 30]], GT_COLOR), boxes_from_map(up))
+    np.testing.assert_array_equal(grid[48:112, 68:132], cell)
+    # The second row's map 'b' fills the middle half of its tile; column 'a' is an empty grey tile there.
+    up = upsample_map(blob(), (64, 32))
+    cell = draw_boxes(blend_map(GRAY[:, :32], up), boxes_from_map(up))
+    np.testing.assert_array_equal(grid[136:, 136 + 16 : 136 + 48], cell)
+    assert (grid[136:, 68 + 16 : 68 + 48] == 240).all()
+    with pytest.raises(ValueError, match='no rows'):
+        draw_comparison_grid([])
+
+
+def test_long_and_foreign_captions_stay_inside_the_tile():
+    tile = np.zeros((4, 60, 3), np.uint8)
+    assert add_caption(tile, 'Größenwahnsinnige Eichelhäher\nüberall ' * 3).shape == (24, 60, 3)
+    assert (add_caption(tile, 'ß')[:20] < 128).any()
+    # A glyph that the font has not is a box for every code point; ß is a letter of its own.
+    assert (add_caption(tile, 'ß') != add_caption(tile, '\U0010ffff')).any()
+
+
+def test_join_pads_with_white():
+    joined = join_tiles([np.zeros((2, 3, 3), np.uint8), np.zeros((4, 3, 3), np.uint8)], gap=1)
+    assert joined.shape == (4, 7, 3)
+    assert (joined[2:, :4] == 255).all()
+    assert (joined[:, 4:] == 0).all()
