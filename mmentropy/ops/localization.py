@@ -1,0 +1,185 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""From a class map to boxes, hits and shares: the box half of the WSOL evaluation protocol (METHODS §5)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .boxes import as_boxes, box_iou
+from .component_tree import best_iou_by_level
+
+CONTOURS = ('all', 'largest')
+LOCALIZERS = ('cam', 'entropy', 'cam*entropy')
+
+
+def localization_map(
+    cam: np.ndarray | None, entropy_map: np.ndarray | None = None, localizer: str = 'cam'
+) -> np.ndarray:
+    r"""The raw map that localises, from a class map :math:`z` and a location entropy map :math:`H` (METHODS §1).
+
+    ========================  ===========================================================================
+    ``cam``                   :math:`z`, as in the protocol: no ReLU
+    ``entropy``               :math:`-H`: where the network is certain is foreground; class-agnostic
+    ``cam*entropy``           :math:`\max(z, 0)\, e^{-H}`: the class map where the network is certain
+    ========================  ===========================================================================
+
+    Args:
+        cam: (h, w) raw class map; not read by ``entropy``.
+        entropy_map: (h, w) in nats; not read by ``cam``.
+        localizer: one of the above.
+
+    Returns:
+        (h, w) float32, not normalised.
+
+    Raises:
+        ValueError: for an unknown localizer or a map that it needs and that is not there.
+    """
+    if localizer not in LOCALIZERS:
+        raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
+    if cam is None and localizer != 'entropy':
+        raise ValueError(f'localizer={localizer!r} reads a class map, and there is none')
+    if entropy_map is None and localizer != 'cam':
+        raise ValueError(f'localizer={localizer!r} reads an entropy map, and the predictions have none')
+    if localizer == 'cam':
+        return np.asarray(cam, dtype=np.float32)
+    certainty = -np.asarray(entropy_map, dtype=np.float32)
+    if localizer == 'entropy':
+        return certainty
+    return np.maximum(np.asarray(cam, dtype=np.float32), 0) * np.exp(certainty)
+
+
+def quantize_map(cam: np.ndarray) -> np.ndarray:
+    """``uint8(255 * cam)``, truncated, of a map in [0, 1].
+
+    Raises:
+        ValueError: for NaN or a value outside [0, 1].
+    """
+    cam = np.asarray(cam)
+    if not (cam.min() >= 0 and cam.max() <= 1):  # also false for NaN
+        raise ValueError(f'a score map must lie in [0, 1] without NaN, found {cam.min()} … {cam.max()}')
+    return (255 * cam).astype(np.uint8)
+
+
+def thresholds_of(interval: float) -> np.ndarray:
+    """The thresholds ``arange(0, 1, interval)`` of the protocol (interval 0.001)."""
+    if not 0 < interval < 1:
+        raise ValueError(f'the threshold interval must lie between 0 and 1, got {interval}')
+    return np.arange(0, 1, interval)
+
+
+def threshold_levels(thresholds: np.ndarray, top: int) -> np.ndarray:
+    """``int(t * top)``: the grey level that pixels must exceed, for each threshold t, in a map whose maximum is top."""
+    return (np.asarray(thresholds, dtype=np.float64) * int(top)).astype(np.int64)
+
+
+def contour_boxes(img: np.ndarray, level: int, contours: str = 'all') -> np.ndarray:
+    """The protocol's boxes of ``img > level``, by OpenCV.
+
+    Args:
+        img: (H, W) uint8.
+        level: grey level that the foreground exceeds; ``threshold_levels`` makes it from a threshold.
+        contours: ``all`` (V2: outer contours and holes) or ``largest`` (V1: of the contour with the largest polygon
+            area, ``cv2.contourArea``; the first of equals).
+
+    Returns:
+        (n, 4) int64 boxes (x, y, min(x + w, W − 1), min(y + h, H − 1)); without a contour the one box (0, 0, 0, 0).
+    """
+    if contours not in CONTOURS:
+        raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
+    found = cv2.findContours((img > level).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[-2]
+    if contours == 'largest' and found:
+        found = [max(found, key=cv2.contourArea)]
+    boxes = np.array([cv2.boundingRect(contour) for contour in found] or [(0, 0, 0, 0)], dtype=np.int64)
+    if found:
+        boxes[:, 2] = np.minimum(boxes[:, 0] + boxes[:, 2], img.shape[1] - 1)
+        boxes[:, 3] = np.minimum(boxes[:, 1] + boxes[:, 3], img.shape[0] - 1)
+    return boxes
+
+
+def best_iou_by_threshold(
+    img: np.ndarray, truths: np.ndarray, thresholds: np.ndarray, contours: str = 'all'
+) -> np.ndarray:
+    """The best IoU of the boxes with any ground truth, at each threshold.
+
+    All contours go through the component tree, in one pass for all levels. The largest contour is chosen by its polygon
+    area, which only the traced contour has: it is traced by OpenCV once for every distinct foreground.
+
+    Args:
+        img: (H, W) uint8.
+        truths: (n, 4) integer boxes in pixels of the map, n ≥ 1.
+        thresholds: (T,) in [0, 1].
+        contours: see :func:`contour_boxes`.
+
+    Returns:
+        (T,) float64.
+    """
+    if contours not in CONTOURS:
+        raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
+    if len(as_boxes(truths)) == 0:
+        raise ValueError('an image without a ground-truth box cannot be evaluated for localisation')
+    top = int(img.max())
+    levels = threshold_levels(thresholds, top)
+    if contours == 'all':
+        return best_iou_by_level(img, truths)[levels]
+    # foregrounds are nested: two levels with equally many pixels above them have the same one
+    above = np.bincount(img.ravel(), minlength=257)[::-1].cumsum()[::-1][1:]
+    best: dict[int, float] = {}
+    for level in np.unique(levels):
+        if above[level] not in best:
+            best[above[level]] = box_iou(contour_boxes(img, level, 'largest'), truths).max()
+    return np.array([best[above[level]] for level in levels])
+
+
+def hits(best_iou: np.ndarray, iou_thrs: tuple[int, ...]) -> np.ndarray:
+    """(T, len(iou_thrs)) bool: whether the best IoU reaches each threshold δ, given in per cent."""
+    return np.asarray(best_iou)[:, None] >= np.array(iou_thrs) / 100
+
+
+def is_in_top(scores: np.ndarray, label: int, k: int) -> bool:
+    """Whether fewer than k classes score above ``label``, ties going to the smaller class index."""
+    scores = np.asarray(scores)
+    if not 0 <= label < len(scores):
+        raise ValueError(f'the label {label} does not lie within the {len(scores)} scores')
+    ahead = (scores > scores[label]).sum() + (scores[:label] == scores[label]).sum()
+    return bool(ahead < k)
+
+
+def grid_pointing(cam: np.ndarray, tile: np.ndarray, image_size: tuple[int, int]) -> float | None:
+    r"""Share of the positive part of a raw map that falls into one tile of a mosaic.
+
+    .. math:: \frac{\sum_{i} a_i \max(m_i, 0)}{\sum_i \max(m_i, 0)}
+
+    with :math:`a_i` the share of cell i's area that lies in the tile: a cell of the map stands for a rectangle of the
+    image, so no interpolation enters. Chance is the tile's share of the image.
+
+    Args:
+        cam: (h, w) raw class map at any resolution.
+        tile: (4,) x0 y0 x1 y1, the tile of the map's class, in pixels of the mosaic; x1 and y1 are exclusive.
+        image_size: (height, width) of the mosaic in pixels.
+
+    Returns:
+        The share in [0, 1]; None for a map without a positive value.
+
+    Raises:
+        ValueError: for a map with NaN or infinite values, or an empty tile.
+    """
+    positive = np.maximum(np.asarray(cam, dtype=np.float64), 0)
+    total = positive.sum()
+    if not np.isfinite(total):
+        raise ValueError('a score map holds NaN or infinite values; every location needs a finite score')
+    x0, y0, x1, y1 = np.asarray(tile, dtype=np.float64).reshape(4)
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f'the tile {(x0, y0, x1, y1)} is empty')
+    if total == 0:
+        return None
+    rows = _overlap(len(positive), image_size[0], y0, y1)
+    columns = _overlap(positive.shape[1], image_size[1], x0, x1)
+    return float(rows @ positive @ columns / total)
+
+
+def _overlap(cells: int, length: int, low: float, high: float) -> np.ndarray:
+    """(cells,) share of each of ``cells`` equal parts of [0, length] that lies within [low, high]."""
+    edges = np.arange(cells + 1) * (length / cells)
+    shared = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
+    return np.clip(shared, 0, None) / (length / cells)
