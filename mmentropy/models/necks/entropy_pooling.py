@@ -20,8 +20,8 @@ class EntropyPooling(TiedPooling):
 
     .. math:: H_i = H(\mathrm{softmax}(W f_i + b)),\quad w_i \propto m(H_i),\quad f = \sum_i w_i f_i
 
-    The classifier (W, b) is the head's own: :class:`~mmentropy.models.LocalizationClassifier` ties it. Since the weights
-    sum to one, the pooled logits are the weighted mean of the location logits. Inside a stock ``ImageClassifier`` give
+    The classifier (W, b) is the head's own: :class:`~mmentropy.models.LocalizationClassifier` ties it. Since the
+    weights sum to one, the pooled logits are the weighted mean of the location logits. Inside a stock ``ImageClassifier`` give
     ``num_classes`` and ``in_channels``: the neck then owns its scorer, which learns through the weights.
 
     Args:
@@ -65,7 +65,7 @@ class EntropyPooling(TiedPooling):
         if (num_classes is None) != (in_channels is None):
             raise ValueError('EntropyPooling: give num_classes and in_channels together (own scorer) or neither (tied)')
         if num_classes is not None and detach:
-            raise ValueError('EntropyPooling: with its own scorer detach must be False, or the scorer would never learn')
+            raise ValueError('EntropyPooling: its own scorer learns through the weights only, so detach must be False')
         self.mapping, self.temperature, self.gamma, self.mix = mapping, temperature, gamma, mix
         self.detach, self.topk, self.score, self.chunk_size, self.eps = detach, topk, score, chunk_size, eps
         self.scorer = None if num_classes is None else nn.Linear(in_channels, num_classes)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 
-class TiedPooling(nn.Module):
+class TiedPooling(nn.Module, ABC):
     """A pooling neck that may be tied to the linear layer of the head behind it.
 
     The tied layer is held by reference, not as a sub-module: its parameters stay the head's alone in state dicts,
@@ -36,9 +38,9 @@ class TiedPooling(nn.Module):
             )
         return self._tied[0]
 
+    @abstractmethod
     def pool(self, features: Tensor) -> Tensor:
         """(B, D, H, W) to (B, D)."""
-        raise NotImplementedError
 
     def forward(self, inputs: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         if isinstance(inputs, tuple):

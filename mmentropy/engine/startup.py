@@ -1,0 +1,148 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The start-up of a run, shared by every tool: config, command line, processes, devices, errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from .amp import cpu_has_bf16
+from .checkpoint import trust_checkpoints
+
+#: Where each launcher leaves rank, world size and local rank.
+LAUNCHER_ENV = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+
+#: Errors whose message is written for the user; with MMENTROPY_DEBUG=1 the stack is shown too.
+USER_ERRORS = (OSError, ValueError, KeyError, ImportError)
+
+
+def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
+    """Read a config and merge ``--cfg-options``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'config {path} does not exist; the configs are under configs/')
+    cfg = Config.fromfile(path)
+    if options:
+        cfg.merge_from_dict(options)
+    return cfg
+
+
+def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
+    """Command line > config > ``work_dirs/<name of the config>``."""
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(config_path).stem)
+
+
+def use_amp(cfg: Config) -> None:
+    """Train in mixed precision: float16 with a loss scaler on a GPU, bfloat16 autocast on the CPU."""
+    if torch.cuda.is_available():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    if not cpu_has_bf16():
+        print('this CPU has no bfloat16 arithmetic: --amp works, but training without it is faster', file=sys.stderr)
+    cfg.optim_wrapper.type = 'mmentropy.CpuAmpOptimWrapper'
+
+
+def start_processes(cfg: Config, launcher: str) -> None:
+    """Join the other processes of a distributed run.
+
+    With GPUs mmengine does it. Its launcher asks for CUDA, so on the CPU the gloo group is made here, before the Runner
+    (which then skips its own), and the wrapper is told not to name a GPU.
+
+    Args:
+        cfg: the run's config; ``launcher`` and ``model_wrapper_cfg`` are set.
+        launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none' or torch.cuda.is_available():
+        return
+    if not dist.is_initialized():
+        names = LAUNCHER_ENV[launcher]
+        missing = [name for name in names if name not in os.environ]
+        if missing:
+            names = ', '.join(missing)
+            raise ValueError(
+                f'--launcher {launcher} needs the variables {names}: start it with torchrun, srun or mpirun'
+            )
+        for name, source in zip(LAUNCHER_ENV['pytorch'], names):
+            os.environ[name] = os.environ[source]
+        os.environ.setdefault('MASTER_PORT', '29500')
+        if 'MASTER_ADDR' not in os.environ:
+            os.environ['MASTER_ADDR'] = _first_slurm_host() if launcher == 'slurm' else '127.0.0.1'
+        dist.init_process_group('gloo')
+    cfg.launcher = 'pytorch'
+    wrapper = dict(type='MMDistributedDataParallel', device_ids=None)
+    wrapper.update(cfg.get('model_wrapper_cfg') or {})
+    if cfg.get('find_unused_parameters') is not None:
+        wrapper.setdefault('find_unused_parameters', cfg.find_unused_parameters)
+    cfg.model_wrapper_cfg = wrapper
+
+
+def _first_slurm_host() -> str:
+    nodes = os.environ.get('SLURM_NODELIST', '127.0.0.1')
+    hosts = subprocess.run(['scontrol', 'show', 'hostname', nodes], capture_output=True, text=True, check=True)
+    return hosts.stdout.split()[0]
+
+
+def build_runner(cfg: Config, trust_checkpoint: bool = False) -> Runner:
+    """The runner of a config; checkpoints it loads run no code unless trusted."""
+    trust_checkpoints(trust_checkpoint)
+    if not torch.cuda.is_available():
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            if cfg.get(loader):
+                cfg[loader].setdefault('pin_memory', False)
+    if cfg.get('runner_type'):
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def one_sentence_errors(main: Callable[[], Any]) -> Callable[[], Any]:
+    """Decorate a tool's ``main``: what the user can mend is one sentence on stderr and exit code 2, without a stack."""
+
+    @wraps(main)
+    def wrapper() -> Any:
+        if os.environ.get('MMENTROPY_DEBUG'):
+            return main()
+        try:
+            return main()
+        except UnpicklingError as error:
+            message = (
+                f'the checkpoint holds more than weights and was refused ({first_line(error)}); '
+                'if you trust where it comes from, add --trust-checkpoint'
+            )
+        except USER_ERRORS as error:
+            message = first_line(error)
+        print(f'error: {message}\n(MMENTROPY_DEBUG=1 shows where)', file=sys.stderr)
+        raise SystemExit(2)
+
+    return wrapper
+
+
+def first_line(error: BaseException) -> str:
+    """An error's own sentence, without what registries and KeyError wrap around it."""
+    while error.__cause__ is not None and isinstance(error.__cause__, USER_ERRORS):
+        error = error.__cause__
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__

@@ -1,0 +1,123 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""mmpretrain's image classifier, with the maps it carries inside made visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from mmentropy.registry import MODELS
+from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
+
+from ..necks.tied_pooling import TiedPooling
+
+
+@MODELS.register_module()
+class LocalizationClassifier(ImageClassifier):
+    """An ``ImageClassifier`` that ties its pooling neck to its head and hangs maps on its predictions.
+
+    With a ``CAMHead``, ``predict`` adds to every DataSample ``cams`` (K, h, w) raw class maps at feature resolution,
+    ``cam_labels`` (K,) and ``entropy_map`` (h, w) in nats. With any other neck and head it behaves as its base, and its
+    state dict is interchangeable with an ImageClassifier's of the same backbone and linear head.
+
+    Args:
+        backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg: as in the base. Bare types are
+            mmpretrain's under any default scope. The head's ``in_channels`` and ``num_classes`` may be left out: they
+            come from the backbone and from the ``data_preprocessor``.
+        map_classes: whose maps are kept: ``gt+top5`` (the labels and the five best), ``all``, or a list of classes.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict | None = None,
+        head: dict | None = None,
+        map_classes: str | Sequence[int] = 'gt+top5',
+        pretrained: str | None = None,
+        train_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        if isinstance(map_classes, str) and map_classes not in ('gt+top5', 'all'):
+            raise ValueError(f"map_classes must be 'gt+top5', 'all' or a list of classes, got {map_classes!r}")
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            if isinstance(head, dict):
+                backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
+                head = complete_head(head, backbone, data_preprocessor)
+            super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
+        self.map_classes = map_classes
+        if isinstance(self.neck, TiedPooling) and self.neck.scorer is None and hasattr(self.head, 'fc'):
+            self.neck.tie(self.head.fc)
+
+    def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict:
+        """Losses of the head; a head with ``auxiliary_gap`` also sees the feature map."""
+        features = self.extract_feat(inputs, stage='backbone')
+        feats = self.neck(features) if self.with_neck else features
+        extra = {'feature_map': features[-1]} if getattr(self.head, 'auxiliary_gap', 0) else {}
+        return self.head.loss(feats, data_samples, **extra)
+
+    def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs) -> list[DataSample]:
+        """Scores and labels as in the base, and the maps."""
+        features = self.extract_feat(inputs, stage='backbone')
+        feats = self.neck(features) if self.with_neck else features
+        samples = self.head.predict(feats, data_samples, **kwargs)
+        if hasattr(self.head, 'maps'):
+            self.add_maps(features[-1], samples)
+        return samples
+
+    def add_maps(self, features: Tensor, samples: list[DataSample]) -> None:
+        """Hang ``cams``, ``cam_labels`` and ``entropy_map`` on the samples of a batch."""
+        wanted = [self.classes_of(sample) for sample in samples]
+        longest = max(len(classes) for classes in wanted)
+        # Padded with class 0, so that the ragged lists of a batch are one matrix product.
+        padded = torch.stack([torch.nn.functional.pad(classes, (0, longest - len(classes))) for classes in wanted])
+        maps = self.head.maps(features, padded).float()
+        entropies = self.head.entropy_map(features)
+        for sample, classes, cams, entropy in zip(samples, wanted, maps, entropies):
+            sample.set_field(cams[: len(classes)], CAMS)
+            sample.set_field(classes, CAM_LABELS)
+            sample.set_field(entropy, ENTROPY_MAP)
+
+    def classes_of(self, sample: DataSample) -> Tensor:
+        """The classes whose maps this sample keeps: its labels first, each class once."""
+        device = sample.pred_score.device
+        if not isinstance(self.map_classes, str):
+            return torch.as_tensor(self.map_classes, device=device)
+        if self.map_classes == 'all':
+            return torch.arange(len(sample.pred_score), device=device)
+        best = sample.pred_score.topk(min(5, len(sample.pred_score))).indices.tolist()
+        labels = sample.gt_label.tolist() if 'gt_label' in sample else []
+        if not labels and 'gt_score' in sample:
+            labels = torch.where(sample.gt_score > 0)[0].tolist()
+        return torch.tensor(list(dict.fromkeys(labels + best)), device=device)
+
+
+def complete_head(head: dict, backbone: nn.Module, data_preprocessor: dict | nn.Module | None) -> dict:
+    """The head's config with ``in_channels`` and ``num_classes`` filled in where the rest of the model knows them."""
+    head = dict(head)
+    if 'in_channels' not in head:
+        head['in_channels'] = last_channels(backbone)
+    if 'num_classes' not in head and isinstance(data_preprocessor, dict) and data_preprocessor.get('num_classes'):
+        head['num_classes'] = data_preprocessor['num_classes']
+    if 'num_classes' not in head:
+        raise ValueError('the head needs num_classes: give it there or in the data_preprocessor of the config')
+    return head
+
+
+def last_channels(backbone: nn.Module) -> int:
+    """Channels of the backbone's last map: its ``feat_dim`` where it has one, else read off one small forward pass."""
+    if isinstance(getattr(backbone, 'feat_dim', None), int):
+        return backbone.feat_dim
+    size = getattr(backbone, 'img_size', (224, 224))
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    training = backbone.training
+    backbone.eval()
+    with torch.no_grad():
+        out = backbone(torch.zeros(1, 3, *size))
+    backbone.train(training)
+    return (out[-1] if isinstance(out, tuple | list) else out).shape[1]

@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+# Usage: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [tools/test.py options]
+# NCCL with GPUs, gloo without. Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
+set -euo pipefail
+CONFIG=${1:?config}
+CHECKPOINT=${2:?checkpoint}
+PROCESSES=${3:?number of processes on this machine}
+shift 3
+
+exec python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node-rank="${NODE_RANK:-0}" \
+    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master-port="${PORT:-29500}" \
+    --nproc-per-node="$PROCESSES" \
+    "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"

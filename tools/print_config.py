@@ -1,0 +1,21 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Print a config with its inheritance and ``--cfg-options`` resolved."""
+
+import argparse
+
+from mmentropy.engine import load_config, one_sentence_errors
+
+
+@one_sentence_errors
+def main() -> None:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    args = parser.parse_args()
+    print(load_config(args.config, args.cfg_options).pretty_text)
+
+
+if __name__ == '__main__':
+    main()
