@@ -1,0 +1,129 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Reading of index files for every data set: rows with line numbers, one-sentence errors, any mmengine file backend."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from mmengine import fileio
+
+
+def read_text(path: str, hint: str = '', backend_args: dict | None = None) -> str:
+    """The UTF-8 text of a file, byte order mark and carriage returns removed.
+
+    Args:
+        path: local or of any mmengine file backend.
+        hint: what to do when it is missing, the end of the error's sentence.
+        backend_args: of ``mmengine.fileio.get``.
+
+    Raises:
+        FileNotFoundError: if it does not exist or is a directory.
+        ValueError: if it is not UTF-8, naming the line.
+    """
+    data = read_bytes(path, hint, backend_args)
+    try:
+        text = data.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b'\n') + 1
+        raise ValueError(f'{path}:{line}: byte {data[error.start]:#04x} is not UTF-8; convert the file') from None
+    return text.replace('\r\n', '\n')
+
+
+def read_bytes(path: str, hint: str = '', backend_args: dict | None = None) -> bytes:
+    """The bytes of a file; raises FileNotFoundError in one sentence with ``hint`` when it is missing or a directory."""
+    try:
+        return fileio.get(path, backend_args=backend_args)
+    except IsADirectoryError:
+        raise FileNotFoundError(f'{path} is a directory, a file is expected{hint and "; " + hint}') from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(f'{path} does not exist{hint and "; " + hint}') from None
+    except OSError as error:  # HTTPError and URLError are OSErrors too
+        raise FileNotFoundError(f'{path} cannot be read ({error}){hint and "; " + hint}') from None
+
+
+def read_rows(
+    path: str,
+    columns: int | Sequence[int],
+    sep: str | None = None,
+    layout: str = '',
+    hint: str = '',
+    backend_args: dict | None = None,
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, fields) of each row that is not blank; lines count from 1.
+
+    Args:
+        path: of the file.
+        columns: allowed number(s) of fields.
+        sep: separator; None is any white space.
+        layout: how a row should look, for the error.
+        hint: see :func:`read_text`.
+        backend_args: see :func:`read_text`.
+
+    Raises:
+        ValueError: for a row with another number of fields or an empty field, or a file without rows.
+    """
+    allowed = {columns} if isinstance(columns, int) else set(columns)
+    line = 0
+    empty = True
+    for line, row in enumerate(read_text(path, hint, backend_args).split('\n'), start=1):
+        if not row or row.isspace():
+            continue
+        empty = False
+        fields = row.split(sep)
+        if len(fields) not in allowed or '' in fields:
+            wanted = layout or f'{" or ".join(map(str, sorted(allowed)))} columns'
+            raise ValueError(f'{path}:{line}: expected {wanted}, found {row.strip()[:120]!r}')
+        yield line, fields
+    if empty:
+        raise ValueError(f'{path} holds no row; it is empty or was cut off, fetch it again')
+
+
+def to_int(text: str, where: str, what: str, low: int | None = None, high: int | None = None) -> int:
+    """An integer in [low, high), or a ValueError that starts with ``where``."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise ValueError(f'{where}: {what} must be an integer, found {text!r}') from None
+    if (low is not None and value < low) or (high is not None and value >= high):
+        limits = f'{low if low is not None else "…"} to {high - 1 if high is not None else "…"}'
+        raise ValueError(f'{where}: {what} must be in {limits}, found {value}')
+    return value
+
+
+def to_box(fields: Sequence[str], where: str, corners: bool = True) -> list[float]:
+    """A box of four finite numbers, or a ValueError that starts with ``where``.
+
+    Args:
+        fields: x0 y0 x1 y1, or x y width height.
+        where: file and line.
+        corners: False for x y width height, which come back as x0 y0 x1 y1 = x, y, x + width, y + height.
+    """
+    try:
+        box = [float(text) for text in fields]
+    except ValueError:
+        raise ValueError(f'{where}: a box needs four numbers, found {list(fields)}') from None
+    if not corners and len(box) == 4:
+        box = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+    check_box(box, where)
+    return box
+
+
+def check_box(box: Sequence[float], where: str, size: tuple[int, int] | None = None, slack: float = 1.0) -> None:
+    """Refuse a box that is not finite, is turned round, or lies outside its image.
+
+    Args:
+        box: x0 y0 x1 y1, pixels.
+        where: start of the error's sentence, file and line.
+        size: (width, height) of the image where it is known.
+        slack: pixels by which a box may stick out; the sets disagree on whether x1 is a pixel or an edge.
+    """
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise ValueError(f'{where}: a box needs four finite numbers, found {list(box)}')
+    x0, y0, x1, y1 = box
+    if x1 < x0 or y1 < y0:
+        raise ValueError(f'{where}: a box needs x0 <= x1 and y0 <= y1, found {list(box)}')
+    width, height = size or (math.inf, math.inf)
+    if x0 < -slack or y0 < -slack or x1 > width + slack or y1 > height + slack:
+        of = f', which is {width}×{height}' if size else ''
+        raise ValueError(f'{where}: the box {list(box)} lies outside its image{of}')

@@ -1,0 +1,135 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Loading of one sample: image, masks, and the check that they fit each other."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from PIL import Image, UnidentifiedImageError
+
+from mmentropy.datasets.parsing import check_box, read_bytes
+from mmentropy.ops.masks import decode_mask
+from mmentropy.registry import TRANSFORMS
+
+
+class BadSampleError(Exception):
+    """An image, box or mask that cannot be used; ``kind`` is the built-in error to raise in its place."""
+
+    def __init__(self, message: str, kind: type[Exception] = ValueError) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@TRANSFORMS.register_module()
+class LoadLocalizationMasks(BaseTransform):
+    """Read ``mask_paths`` and ``ignore_path`` of a sample into ``gt_mask`` and ``ignore_mask``, (H, W) uint8 0/1.
+
+    The instances' masks are OR-ed; a pixel of the object is never ignored (ignore ∧ ¬foreground, the WSOL protocol).
+    A sample without these keys passes unchanged.
+
+    Args:
+        size: (height, width) to which each file is resized, nearest neighbour, before they are joined. OpenImages'
+            masks are of another size than their images: the protocol takes (224, 224). None wants the image's size.
+        backend_args: of ``mmengine.fileio``.
+    """
+
+    def __init__(self, size: tuple[int, int] | None = None, backend_args: dict | None = None) -> None:
+        self.size = tuple(size) if size else None
+        self.backend_args = backend_args
+
+    def transform(self, results: dict) -> dict:
+        """Add the masks; ValueError or FileNotFoundError in one sentence."""
+        paths, ignore_path = results.get('mask_paths'), results.get('ignore_path')
+        if not paths and not ignore_path:
+            return results
+        size = self.size or results.get('ori_shape')
+        mask = ignore = None
+        for path in paths or ():
+            one, left_out = decode_mask(self._read(path), results.get('mask_format', 'nonzero'))
+            one = self._fit(one, size, path)
+            mask = one if mask is None else mask | one
+            if left_out is not None:
+                left_out = self._fit(left_out, size, path)
+                ignore = left_out if ignore is None else ignore | left_out
+        if ignore_path:
+            one = self._fit(decode_mask(self._read(ignore_path), 'nonzero')[0], size, ignore_path)
+            ignore = one if ignore is None else ignore | one
+        if mask is None:
+            mask = np.zeros_like(ignore)
+        results['gt_mask'] = mask
+        results['ignore_mask'] = np.zeros_like(mask) if ignore is None else ignore & (1 - mask)
+        return results
+
+    def _read(self, path: str) -> np.ndarray:
+        """The file's own values: palette indices of a palette image, not its colours."""
+        data = read_bytes(path, backend_args=self.backend_args)
+        try:
+            return np.asarray(Image.open(io.BytesIO(data)))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(f'{path} cannot be decoded as a mask ({error})') from None
+
+    def _fit(self, mask: np.ndarray, size: Sequence[int] | None, path: str) -> np.ndarray:
+        if size is None or mask.shape == tuple(size):
+            return mask
+        if self.size is None:
+            raise ValueError(
+                f'{path} is a mask of {mask.shape[1]}×{mask.shape[0]}, but its image is {size[1]}×{size[0]}; '
+                'set size=(height, width) of LoadLocalizationMasks if the set is made like this'
+            )
+        return cv2.resize(mask, (size[1], size[0]), interpolation=cv2.INTER_NEAREST)
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(size={self.size})'
+
+
+def is_loader(transform: Callable) -> bool:
+    """Whether a transform reads files, so that its failure means a bad sample and not a bug."""
+    return isinstance(transform, (LoadImageFromFile, LoadLocalizationMasks))
+
+
+def load_sample(info: dict, loaders: Sequence[Callable], where: str, slack: float = 1.0) -> Any:
+    """Run the loading transforms of a pipeline and check boxes against the image.
+
+    Args:
+        info: the entry.
+        loaders: leading transforms for which :func:`is_loader` holds.
+        where: file and line of the entry, the start of each message.
+        slack: see :func:`mmentropy.datasets.parsing.check_box`.
+
+    Raises:
+        BadSampleError: one sentence with file and line.
+    """
+    path = info.get('img_path', '')
+    try:
+        for loader in loaders:
+            info = loader(info)
+            if info is None:
+                raise BadSampleError(f'{where}: the image {path} gave nothing (ignore_empty of its loading transform)')
+    except FileNotFoundError as error:
+        missing = error.filename or (str(error) if str(error) else path)
+        said = missing if ' ' in str(missing) else f'{missing} does not exist'
+        raise BadSampleError(f'{where}: {said}', FileNotFoundError) from error
+    except IsADirectoryError as error:
+        raise BadSampleError(f'{where}: the image {path} is a directory', FileNotFoundError) from error
+    except (OSError, ValueError, AssertionError, cv2.error, SyntaxError) as error:
+        # mmcv asserts that the decoder returned an image, and OpenCV raises its own error on an empty file.
+        if isinstance(error, ValueError) and not isinstance(error, UnidentifiedImageError):
+            raise BadSampleError(f'{where}: {error}') from error
+        if 'HTTP' in type(error).__name__ or 'URL' in type(error).__name__:
+            raise BadSampleError(f'{where}: the image {path} cannot be fetched ({error})', FileNotFoundError) from error
+        raise BadSampleError(
+            f'{where}: the image {path} cannot be decoded; it is empty, cut off or no image'
+        ) from error
+    if 'ori_shape' in info and 'gt_bboxes' in info:
+        height, width = info['ori_shape']
+        for box in info['gt_bboxes']:
+            try:
+                check_box([float(v) for v in box], where, (width, height), slack)
+            except ValueError as error:
+                raise BadSampleError(str(error)) from None
+    return info
