@@ -30,7 +30,7 @@ setup(
     extras_require={
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
-        'test': ['pytest', 'hypothesis', 'ruff'],
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff'],
         'docs': ['sphinx', 'furo', 'myst-parser'],
     },
     classifiers=[

@@ -69,7 +69,8 @@ def location_entropy(
     With :math:`z_i = W f_i + b` the logits at location *i*: ``score='softmax'`` gives
     :math:`H_i = \log\sum_k e^{z_{ik}} - \sum_k p_{ik} z_{ik}`; ``score='sigmoid'`` gives the mean over the classes of
     the binary entropies (a multi-label model's reading). The logits are never kept: forward and backward go over the
-    classes ``chunk_size`` at a time with an online log-sum-exp, so the memory is that of one chunk and of three (H, W) maps.
+    classes ``chunk_size`` at a time with an online log-sum-exp, so the memory is that of one chunk and of three
+    (H, W) maps.
     The gradient is :math:`\partial H / \partial z_k = -p_k(\log p_k + H)`.
 
     Args:

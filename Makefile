@@ -1,0 +1,47 @@
+# mmentropy: `make demo` and `make test` do all their set-up from nothing; they need Python (3.10 or newer) and make.
+PYTHON ?= python3
+VENV ?= .venv
+FAMILY ?= onedl
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(FAMILY)
+# The tested pins belong to the maintained family; the original one brings its own, older partners.
+CONSTRAINTS := $(if $(filter onedl,$(FAMILY)),-c requirements/constraints.txt)
+JOBS ?= 2
+
+.PHONY: install demo test lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make install   a virtual environment in $(VENV) with everything (FAMILY=onedl or openmmlab)"
+	@echo "make demo      train the plain CAM and the entropy model on drawn images, table and picture in work_dirs/demo"
+	@echo "make test      all tests"
+	@echo "make lint      ruff"
+	@echo "make clean     remove caches and $(VENV)"
+
+install: $(STAMP)
+
+$(STAMP): setup.py requirements/constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "error: mmentropy needs Python 3.10 or newer, $(PYTHON) is older; set PYTHON=python3.11, say"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[$(FAMILY),test]'
+	@touch $@
+
+demo: install
+	$(BIN)/python tools/demo.py
+
+test: install
+	$(BIN)/python -m pytest -n $(JOBS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
