@@ -1,0 +1,157 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The base of the metrics: they keep counts, never maps, and add them up over processes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+Counts = dict[str, np.ndarray]
+
+#: Real numbers are summed as integers in units of 2⁻³², so that a sum does not depend on the order of its terms:
+#: one process and three give the same last digit.
+UNIT = 1 << 32
+
+
+def fixed(value: float) -> np.ndarray:
+    """A real number as an integer count of ``1 / UNIT``, for sums that do not depend on their order."""
+    if not np.isfinite(value):
+        raise ValueError(f'cannot sum {value}: a metric met NaN or an infinite value')
+    return np.array(round(float(value) * UNIT), dtype=np.int64)
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """A tensor of any device and float type, or anything array-like, as an array."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
+    return np.asarray(value)
+
+
+def name_of(sample: dict) -> str:
+    """How to call a sample in an error message."""
+    return str(sample.get('img_path') or f'sample {sample.get("sample_id", "?")}')
+
+
+def field(sample: dict, name: str, metric: object) -> Any:
+    """A field of a sample, or a KeyError that says which data set or model has to give it."""
+    if sample.get(name) is None:
+        raise KeyError(f'{name_of(sample)} has no {name!r}, which {type(metric).__name__} reads')
+    return sample[name]
+
+
+class CountingMetric(BaseMetric):
+    """A metric whose whole state is a handful of int64 arrays: constant memory, exact in any number of processes.
+
+    A subclass gives :meth:`count` (one sample → arrays, which are added up) and :meth:`figures` (totals → results).
+    Arrays of one name may differ in their first length (classes seen so far); missing entries count as zero.
+
+    Samplers pad the last round by repeating samples. As in mmengine, sample k of rank r has place ``k * world + r``,
+    and places from ``size`` on are repeats: the counts of the last few samples wait until :meth:`evaluate` knows the
+    size.
+    """
+
+    default_prefix = 'wsol'
+    #: How many samples' counts may wait; mmengine's samplers repeat one a process at most.
+    pending_size = 8
+
+    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self._reset()
+
+    @abstractmethod
+    def count(self, sample: dict) -> Counts:
+        """The counts of one sample."""
+
+    @abstractmethod
+    def figures(self, totals: Counts) -> dict[str, float]:
+        """The results, from the counts of the whole set."""
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Count a batch; the predictions are not kept."""
+        for sample in data_samples:
+            self._pending.append(self.count(sample))
+            self._seen += 1
+            if len(self._pending) > self.pending_size:
+                add_counts(self._totals, self._pending.popleft())
+
+    def compute_metrics(self, results: list) -> dict:
+        """Not used: the counts are reduced in :meth:`evaluate`."""
+        return {}
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Drop the padding, add up the counts of all processes, compute the figures, and start afresh.
+
+        Args:
+            size: number of images of the data set.
+
+        Returns:
+            name → figure, the same in every process.
+        """
+        rank, world = get_rank(), get_world_size()
+        mine = max(0, -(-(size - rank) // world))
+        padded = max(0, self._seen - mine)
+        if padded > len(self._pending):
+            raise ValueError(
+                f'{type(self).__name__} saw {self._seen} samples in process {rank}, but a data set of {size} gives it '
+                f'{mine}: padding of more than {self.pending_size} a process is not understood'
+            )
+        for _ in range(padded):
+            self._pending.pop()
+        for counts in self._pending:
+            add_counts(self._totals, counts)
+        totals = reduce_counts(self._totals)
+        self._reset()
+        if not totals:
+            raise ValueError(f'{type(self).__name__} saw no sample; is the evaluated split empty?')
+        results = self.figures(totals)
+        return {f'{self.prefix}/{name}' if self.prefix else name: value for name, value in results.items()}
+
+    def _reset(self) -> None:
+        self._totals: Counts = {}
+        self._pending: deque[Counts] = deque()
+        self._seen = 0
+
+
+def add_counts(totals: Counts, counts: Counts) -> None:
+    """Add ``counts`` to ``totals`` in place, by name, growing the first axis where needed."""
+    for name, value in counts.items():
+        value = np.asarray(value, dtype=np.int64)
+        if name not in totals:
+            totals[name] = value.copy()
+            continue
+        if value.ndim and len(value) > len(totals[name]):
+            totals[name] = _lengthen(totals[name], len(value))
+        if value.ndim:
+            totals[name][: len(value)] += value
+        else:
+            totals[name] += value
+
+
+def reduce_counts(totals: Counts) -> Counts:
+    """The sum over all processes; they may know different names and lengths (a process without samples knows none)."""
+    if get_world_size() == 1:
+        return totals
+    shapes: dict[str, tuple[int, ...]] = {}
+    for known in all_gather_object({name: value.shape for name, value in totals.items()}):
+        for name, shape in known.items():
+            shapes[name] = max(shapes.get(name, shape), shape)
+    summed: Counts = {}
+    for name in sorted(shapes):
+        mine = totals.get(name, np.zeros(shapes[name], np.int64))
+        value = torch.from_numpy(_lengthen(mine, shapes[name][0]) if shapes[name] else np.array(mine))
+        all_reduce(value, op='sum')
+        summed[name] = value.numpy()
+    return summed
+
+
+def _lengthen(value: np.ndarray, length: int) -> np.ndarray:
+    return np.concatenate([value, np.zeros((length - len(value), *value.shape[1:]), value.dtype)])

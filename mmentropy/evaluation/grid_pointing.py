@@ -1,0 +1,51 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Grid pointing: whether a class map points at the right tile of a mosaic, where the centre says nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmentropy.ops.localization import LOCALIZERS, grid_pointing
+from mmentropy.registry import METRICS
+
+from .box_localization import localizing_map
+from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
+
+TILE_BBOX = 'tile_bbox'
+
+
+@METRICS.register_module()
+class GridPointingMetric(CountingMetric):
+    """Mean share (in per cent) of the positive part of the raw map that falls into the query class's tile.
+
+    Reads ``tile_bbox`` (4,) of each mosaic, x0 y0 x1 y1 in pixels of the mosaic, and ``ori_shape``. Chance is
+    100 / k² on k×k mosaics. A map without a positive value points nowhere: it counts as 0, and ``grid_empty`` gives
+    the share of such images. See :func:`mmentropy.ops.localization.grid_pointing`.
+
+    Args:
+        localizer: ``cam`` or ``cam*entropy``; ``entropy`` is never positive.
+    """
+
+    def __init__(self, localizer: str = 'cam', collect_device: str = 'cpu', prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if localizer not in LOCALIZERS or localizer == 'entropy':
+            raise ValueError(f"localizer must be 'cam' or 'cam*entropy', got {localizer!r}")
+        self.localizer = localizer
+
+    def count(self, sample: dict) -> Counts:
+        """The share of one mosaic, in fixed point."""
+        tile = to_numpy(field(sample, TILE_BBOX, self))
+        try:
+            share = grid_pointing(
+                localizing_map(sample, self.localizer, self), tile, field(sample, 'ori_shape', self)[:2]
+            )
+        except ValueError as error:
+            raise ValueError(f'{name_of(sample)}: {error}') from error
+        return {'images': np.array(1), 'share': fixed(share or 0.0), 'empty': np.array(share is None)}
+
+    def figures(self, totals: Counts) -> dict[str, float]:
+        """Percentages."""
+        return {
+            'grid_pointing': float(100 * (totals['share'] / UNIT) / totals['images']),
+            'grid_empty': float(100 * totals['empty'] / totals['images']),
+        }
