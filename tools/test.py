@@ -1,0 +1,71 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT [--out metrics.json] [--show-dir DIR]``."""
+
+import argparse
+import os
+
+from mmentropy.engine import build_runner, load_config, one_sentence_errors, set_work_dir, start_processes
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config name>)')
+    parser.add_argument('--out', help='write the metrics (.json) or the predictions (.pkl) there')
+    parser.add_argument(
+        '--threshold-from',
+        metavar='JSON',
+        help='metrics of another split (--out of its test): also report the figures at the thresholds chosen there',
+    )
+    parser.add_argument('--show-dir', help='write panels with boxes and maps there')
+    parser.add_argument('--show', action='store_true', help='show the panels in a window')
+    parser.add_argument('--interval', type=int, default=1, help='a panel for every n-th image')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    if args.out and not args.out.endswith(('.json', '.pkl')):
+        raise ValueError(f'--out must end with .json (metrics) or .pkl (predictions), got {args.out}')
+    if not os.path.isfile(args.checkpoint) and '://' not in args.checkpoint:
+        raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
+    cfg = load_config(args.config, args.cfg_options)
+    set_work_dir(cfg, args.config, args.work_dir)
+    cfg.load_from = args.checkpoint
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir:
+        cfg.default_hooks.visualization.update(
+            enable=True, show=args.show, out_dir=args.show_dir, interval=args.interval, wait_time=args.wait_time
+        )
+    if args.threshold_from:
+        from mmentropy.evaluation.thresholds import use_thresholds_from
+
+        use_thresholds_from(cfg.test_evaluator, args.threshold_from)
+    start_processes(cfg, args.launcher)
+    runner = build_runner(cfg, args.trust_checkpoint)
+    if args.out and args.out.endswith('.pkl'):
+        from mmengine.evaluator import DumpResults
+
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and args.out.endswith('.json') and runner.rank == 0:
+        from mmentropy.evaluation.thresholds import save_metrics
+
+        save_metrics(args.out, metrics)
+
+
+if __name__ == '__main__':
+    main()
