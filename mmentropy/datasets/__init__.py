@@ -2,17 +2,29 @@
 """Data sets of scope ``mmentropy``; ``docs/datasets.md`` tells where each comes from."""
 
 from .base import LocalizationDataset
+from .camelyon16 import Camelyon16Patches
 from .cub import CUBLocalization
+from .flowers import OxfordFlowers102
+from .glas import GlaS
+from .imagenet import ImageNetLocalization
 from .mosaic import MosaicLocalization
+from .openimages import OpenImages30k
 from .partshapes import PartShapes
 from .tiny_imagenet import TinyImageNetLocalization
+from .voc import VOC2012MultiLabel
 from .wsol_dataset import WSOLMetadataDataset
 
 __all__ = [
     'CUBLocalization',
+    'Camelyon16Patches',
+    'GlaS',
+    'ImageNetLocalization',
     'LocalizationDataset',
     'MosaicLocalization',
+    'OpenImages30k',
+    'OxfordFlowers102',
     'PartShapes',
     'TinyImageNetLocalization',
+    'VOC2012MultiLabel',
     'WSOLMetadataDataset',
 ]

@@ -131,6 +131,10 @@ class LocalizationDataset(BaseDataset):
     def parse_index(self) -> Iterator[dict]:
         """Yield the entries of the split, see the class."""
 
+    def expected_count(self) -> int | None:
+        """Documented number of images of the split, or None."""
+        return self.COUNTS.get(self.split)
+
     # --- paths and messages -----------------------------------------------------------------------------------------
 
     def path(self, *parts: str) -> str:

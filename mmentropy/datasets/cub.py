@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from mmentropy.datasets.base import LocalizationDataset
 from mmentropy.datasets.parsing import read_rows, to_box, to_int
+from mmentropy.datasets.wsol_dataset import load_metadata, metadata_entries, metadata_files
 from mmentropy.registry import DATASETS
 
 
@@ -23,21 +24,22 @@ class CUBLocalization(LocalizationDataset):
         ├── bounding_boxes.txt           id x y width height
         ├── classes.txt                  label name
         ├── images/<class>/<name>.jpg    some of them are greyscale
-        └── segmentations/<class>/<name>.png     optional (its own archive); grey, 128 or more is bird
+        ├── segmentations/<class>/<name>.png     optional (its own archive); grey, 128 or more is bird
+        ├── CUBV2/<class>/<n>.jpg                 split ``val``
+        └── metadata/val/*.txt                    the four files of the public WSOL metadata, split ``val``
 
     A box is x0 = x, y0 = y, x1 = x + width, y1 = y + height, as in the public WSOL metadata (which further clip to the
-    image's last pixel). Split ``val`` is CUBV2, see :class:`WSOLMetadataDataset` with ``configs/_base_/datasets/cub.py``.
+    image's last pixel). Split ``val`` is CUBV2, 1 000 photographs of the same birds with 3 to 6 a class.
 
     Args:
         data_root: see the tree.
-        split: ``train`` or ``test``.
-        with_masks: read ``segmentations/``.
+        split: ``train``, ``val`` or ``test``.
+        with_masks: read ``segmentations/`` (not for ``val``, which has none).
         **kwargs: of :class:`LocalizationDataset`.
     """
 
     NAME = 'cub'
-    SPLITS = ('train', 'test')
-    COUNTS = {'train': 5994, 'test': 5794}
+    COUNTS = {'train': 5994, 'val': 1000, 'test': 5794}
     MASK_FORMAT = 'half'
     INDEX = ('images.txt', 'image_class_labels.txt', 'train_test_split.txt', 'bounding_boxes.txt', 'classes.txt')
 
@@ -46,7 +48,9 @@ class CUBLocalization(LocalizationDataset):
         super().__init__(data_root, split, **kwargs)
 
     def index_files(self) -> list[str]:
-        """The five text files."""
+        """The five text files, or the four of CUBV2."""
+        if self.split == 'val':
+            return [*metadata_files(self.path('metadata', 'val')), self.path('classes.txt')]
         return [self.path(name) for name in self.INDEX]
 
     def _table(self, name: str, columns: int, layout: str) -> dict[str, tuple[int, list[str]]]:
@@ -64,6 +68,9 @@ class CUBLocalization(LocalizationDataset):
 
     def parse_index(self) -> Iterator[dict]:
         """One entry an image of the split, in the order of ``images.txt``."""
+        if self.split == 'val':
+            yield from metadata_entries(load_metadata(self.path('metadata', 'val'), self.hint), self.path('CUBV2'))
+            return
         images = self._table('images.txt', 2, 'id path')
         labels = self._table('image_class_labels.txt', 2, 'id label')
         splits = self._table('train_test_split.txt', 2, 'id 1|0')
@@ -89,4 +96,5 @@ class CUBLocalization(LocalizationDataset):
             yield entry
 
     def cache_key(self) -> tuple:
+        """The option that changes the entries."""
         return (self.with_masks,)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from mmengine import fileio
 
@@ -49,6 +51,7 @@ def read_rows(
     layout: str = '',
     hint: str = '',
     backend_args: dict | None = None,
+    optional: int = 0,
 ) -> Iterator[tuple[int, list[str]]]:
     """(line, fields) of each row that is not blank; lines count from 1.
 
@@ -59,6 +62,7 @@ def read_rows(
         layout: how a row should look, for the error.
         hint: see :func:`read_text`.
         backend_args: see :func:`read_text`.
+        optional: how many of the last fields may be empty.
 
     Raises:
         ValueError: for a row with another number of fields or an empty field, or a file without rows.
@@ -70,8 +74,8 @@ def read_rows(
         if not row or row.isspace():
             continue
         empty = False
-        fields = row.split(sep)
-        if len(fields) not in allowed or '' in fields:
+        fields = row.split() if sep is None else [field.strip() for field in row.split(sep)]
+        if len(fields) not in allowed or '' in fields[: len(fields) - optional]:
             wanted = layout or f'{" or ".join(map(str, sorted(allowed)))} columns'
             raise ValueError(f'{path}:{line}: expected {wanted}, found {row.strip()[:120]!r}')
         yield line, fields
@@ -127,3 +131,44 @@ def check_box(box: Sequence[float], where: str, size: tuple[int, int] | None = N
     if x0 < -slack or y0 < -slack or x1 > width + slack or y1 > height + slack:
         of = f', which is {width}×{height}' if size else ''
         raise ValueError(f'{where}: the box {list(box)} lies outside its image{of}')
+
+
+@dataclass
+class XMLObject:
+    """One ``<object>`` of a PASCAL VOC style annotation; the box as the file has it."""
+
+    name: str
+    box: list[float]
+    difficult: bool
+
+
+def read_voc_xml(
+    path: str, hint: str = '', backend_args: dict | None = None
+) -> tuple[tuple[int, int] | None, list[XMLObject]]:
+    """The image's (width, height), None where the file has none, and the objects of a PASCAL VOC style annotation.
+
+    VOC and ILSVRC share the format. Element order is free: VOC 2012 has boxes that begin with ``xmax``.
+
+    Raises:
+        FileNotFoundError: as :func:`read_bytes`.
+        ValueError: if the file is no XML (with the line), or an object lacks its name or a well-formed box.
+    """
+    try:
+        root = ElementTree.fromstring(read_bytes(path, hint, backend_args))
+    except ElementTree.ParseError as error:
+        raise ValueError(f'{path}:{error.position[0]}: the annotation is no well-formed XML ({error})') from None
+    size = None
+    if root.findtext('size/width') is not None:
+        texts = (root.findtext('size/width') or '', root.findtext('size/height') or '')
+        width, height = (to_int(text, path, 'the size', 0) for text in texts)
+        size = (width, height) if width and height else None  # some files of ILSVRC say 0
+    objects = []
+    for number, element in enumerate(root.iter('object'), start=1):
+        where = f'{path}, object {number}'
+        name = (element.findtext('name') or '').strip()
+        box = element.find('bndbox')
+        if not name or box is None:
+            raise ValueError(f'{where}: name and bndbox are needed')
+        corners = [(box.findtext(side) or '').strip() for side in ('xmin', 'ymin', 'xmax', 'ymax')]
+        objects.append(XMLObject(name, to_box(corners, where), (element.findtext('difficult') or '0').strip() == '1'))
+    return size, objects

@@ -25,18 +25,22 @@ class TinyImageNetLocalization(LocalizationDataset):
         └── val/images/val_<n>.JPEG
 
     The boxes are **inclusive pixel coordinates** (0 to 63): a box may be one pixel wide with x0 = x1. They are passed
-    on as the set gives them. The official ``test`` split has neither labels nor boxes and is not read; ``test`` is
-    ``val`` here.
+    on as the set gives them. The official ``test`` split has neither labels nor boxes and is not read.
     """
 
     NAME = 'tinyimagenet'
-    COUNTS = {'train': 100_000, 'val': 10_000, 'test': 10_000}
+    SPLITS = ('train', 'val')
+    COUNTS = {'train': 100_000, 'val': 10_000}
     BOX_SLACK = 0.0
 
     def class_names(self) -> list[str]:
         """The wnids of ``wnids.txt``."""
         rows = read_rows(self.path('wnids.txt'), 1, None, 'one wnid', self.hint, self.backend_args)
         return [fields[0] for _, fields in rows]
+
+    def expected_count(self) -> int:
+        """500 (train) or 50 (val) images a class, also for a part of the classes."""
+        return self.COUNTS[self.split] // 200 * len(self.class_names())
 
     def index_files(self) -> list[str]:
         """``wnids.txt`` and the box file(s) of the split."""

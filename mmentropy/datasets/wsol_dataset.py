@@ -4,12 +4,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
+from mmengine import fileio
+
 from mmentropy.datasets.base import LocalizationDataset
-from mmentropy.datasets.wsol_metadata import CLASS_LABELS, IMAGE_IDS, IMAGE_SIZES, LOCALIZATION, read_metadata
+from mmentropy.datasets.wsol_metadata import (
+    CLASS_LABELS,
+    IMAGE_IDS,
+    IMAGE_SIZES,
+    LOCALIZATION,
+    WSOLMetadata,
+    read_metadata,
+)
 from mmentropy.registry import DATASETS
+
+
+def load_metadata(folder: str, hint: str) -> WSOLMetadata:
+    """The four files of a split, read and cross-checked; a missing file's error ends with how to prepare the set."""
+    try:
+        return read_metadata(folder)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{error}; {hint}') from None
+
+
+def metadata_files(folder: str) -> list[str]:
+    """Paths of the four files of a split."""
+    return [fileio.join_path(folder, name) for name in (IMAGE_IDS, CLASS_LABELS, IMAGE_SIZES, LOCALIZATION)]
+
+
+def metadata_entries(data: WSOLMetadata, image_root: str, mask_root: str = '') -> Iterator[dict]:
+    """Entries of :class:`LocalizationDataset` from a split's metadata, in the order of ``image_ids.txt``."""
+    for row, image_id in enumerate(data.image_ids, start=1):
+        entry = dict(img_path=fileio.join_path(image_root, image_id), gt_label=data.labels[image_id], row=row)
+        if image_id in data.sizes:
+            entry['size'] = list(data.sizes[image_id])
+        place = data.localization.get(image_id)
+        if place is not None and place.masks:
+            entry['mask_paths'] = [fileio.join_path(mask_root, mask) for mask in place.masks]
+            if place.ignore:
+                entry['ignore_path'] = fileio.join_path(mask_root, place.ignore)
+        elif place is not None:
+            entry['gt_bboxes'] = [list(box) for box in place.boxes]
+        yield entry
 
 
 @DATASETS.register_module()
@@ -48,44 +85,29 @@ class WSOLMetadataDataset(LocalizationDataset):
         **kwargs: Any,
     ) -> None:
         self.metadata_root, self.num_classes, self.mask_root = str(metadata_root), num_classes, mask_root
+        self._read: WSOLMetadata | None = None
         self.MASK_FORMAT = mask_format
         super().__init__(data_root, split, **kwargs)
 
     def index_files(self) -> list[str]:
         """The four files of the split."""
-        names = (IMAGE_IDS, CLASS_LABELS, IMAGE_SIZES, LOCALIZATION)
-        return [str(PurePosixPath(self.metadata_root, self.split, name)) for name in names]
+        return metadata_files(f'{self.metadata_root}/{self.split}')
 
     def class_names(self) -> list[str]:
         """The labels as text: the format knows no names."""
         count = self.num_classes or 1 + max(self._metadata().labels.values())
         return [str(label) for label in range(count)]
 
-    def _metadata(self):
-        if not hasattr(self, '_read'):
-            try:
-                self._read = read_metadata(f'{self.metadata_root}/{self.split}')
-            except FileNotFoundError as error:
-                raise FileNotFoundError(f'{error}; {self.hint}') from None
+    def _metadata(self) -> WSOLMetadata:
+        if self._read is None:
+            self._read = load_metadata(f'{self.metadata_root}/{self.split}', self.hint)
         return self._read
 
     def parse_index(self) -> Iterator[dict]:
         """One entry an image, in the order of ``image_ids.txt``."""
-        data = self._metadata()
+        data, self._read = self._metadata(), None  # a million ids need not stay
         mask_root = self.data_root if self.mask_root is None else self.mask_root
-        for row, image_id in enumerate(data.image_ids, start=1):
-            entry = dict(img_path=self.path(image_id), gt_label=data.labels[image_id], row=row)
-            if image_id in data.sizes:
-                entry['size'] = list(data.sizes[image_id])
-            place = data.localization.get(image_id)
-            if place is not None and place.masks:
-                entry['mask_paths'] = [f'{mask_root}/{mask}' for mask in place.masks]
-                if place.ignore:
-                    entry['ignore_path'] = f'{mask_root}/{place.ignore}'
-            elif place is not None:
-                entry['gt_bboxes'] = [list(box) for box in place.boxes]
-            yield entry
-        del self._read  # a million ids need not stay
+        return metadata_entries(data, self.data_root, mask_root)
 
     def cache_key(self) -> tuple:
         """The options that change the entries."""

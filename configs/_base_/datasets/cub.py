@@ -1,4 +1,4 @@
-# CUB-200-2011: training and test from the official files, validation on CUBV2 through its public metadata.
+# CUB-200-2011: training and test from the official files, validation on CUBV2.
 # The WSOL protocol: resize 256, crop 224 for training; squash to 224 for validation and test.
 num_classes = 200
 data_root = 'data/cub'
@@ -31,14 +31,7 @@ val_dataloader = dict(
     batch_size=64,
     num_workers=4,
     persistent_workers=True,
-    dataset=dict(
-        type='mmentropy.WSOLMetadataDataset',
-        data_root=data_root + '/CUBV2',
-        metadata_root=data_root + '/metadata',
-        num_classes=num_classes,
-        split='val',
-        pipeline=test_pipeline,
-    ),
+    dataset=dict(type='mmentropy.CUBLocalization', data_root=data_root, split='val', pipeline=test_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = dict(

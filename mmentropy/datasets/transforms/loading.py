@@ -30,7 +30,8 @@ class LoadLocalizationMasks(BaseTransform):
     """Read ``mask_paths`` and ``ignore_path`` of a sample into ``gt_mask`` and ``ignore_mask``, (H, W) uint8 0/1.
 
     The instances' masks are OR-ed; a pixel of the object is never ignored (ignore ∧ ¬foreground, the WSOL protocol).
-    A sample without these keys passes unchanged.
+    A sample without these keys passes unchanged; an empty list of masks means that the image holds no object. Palette
+    masks (VOC) also give ``gt_seg_map``, their indices.
 
     Args:
         size: (height, width) to which each file is resized, nearest neighbour, before they are joined. OpenImages'
@@ -45,12 +46,19 @@ class LoadLocalizationMasks(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Add the masks; ValueError or FileNotFoundError in one sentence."""
         paths, ignore_path = results.get('mask_paths'), results.get('ignore_path')
-        if not paths and not ignore_path:
+        if paths is None and not ignore_path:
             return results
         size = self.size or results.get('ori_shape')
         mask = ignore = None
+        mask_format = results.get('mask_format', 'nonzero')
         for path in paths or ():
-            one, left_out = decode_mask(self._read(path), results.get('mask_format', 'nonzero'))
+            values = self._read(path)
+            try:
+                one, left_out = decode_mask(values, mask_format)
+            except ValueError as error:
+                raise ValueError(f'{path}: {error}') from None
+            if mask_format == 'palette':
+                results['gt_seg_map'] = self._fit(values, size, path)
             one = self._fit(one, size, path)
             mask = one if mask is None else mask | one
             if left_out is not None:
@@ -60,7 +68,7 @@ class LoadLocalizationMasks(BaseTransform):
             one = self._fit(decode_mask(self._read(ignore_path), 'nonzero')[0], size, ignore_path)
             ignore = one if ignore is None else ignore | one
         if mask is None:
-            mask = np.zeros_like(ignore)
+            mask = np.zeros(size if ignore is None else ignore.shape, dtype=np.uint8)
         results['gt_mask'] = mask
         results['ignore_mask'] = np.zeros_like(mask) if ignore is None else ignore & (1 - mask)
         return results
