@@ -1,0 +1,47 @@
+# 512×512 patches of CAMELYON16, normal or with metastases; masks for the test only.
+num_classes = 2
+dataset_type = 'mmentropy.Camelyon16Patches'
+data_root = 'data/camelyon16'
+
+data_preprocessor = dict(
+    num_classes=num_classes, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='RandomFlip', prob=0.5, direction='vertical'),
+    dict(type='mmentropy.PackLocalizationInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmentropy.LoadLocalizationMasks'),
+    dict(type='mmentropy.PackLocalizationInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+)
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    dataset=dict(type=dataset_type, data_root=data_root, split='test', pipeline=test_pipeline),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+val_evaluator = [
+    dict(type='Accuracy', topk=(1,)),
+    dict(type='mmentropy.PixelLocalizationMetric'),
+    dict(type='mmentropy.EntropyMetric'),
+]
+test_evaluator = val_evaluator
