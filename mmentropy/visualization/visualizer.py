@@ -94,7 +94,7 @@ class LocalizationVisualizer(Visualizer):
         """Title of the image's tile: the truth, and the prediction where it differs, with its score."""
         label = ', '.join(_class_name(i, classes) for i in truth) or 'image'
         found = data_sample.get(fields.PRED_LABEL)
-        if found is None:
+        if found is None or not np.size(_numpy(found)):  # a multi-label prediction may hold no class
             return label
         best = int(np.ravel(_numpy(found))[0])
         score = data_sample.get(fields.PRED_SCORE)

@@ -1,0 +1,125 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Maps that one forward pass gives, from the feature map and the linear classifier."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from mmentropy.ops.cam import class_activation_maps
+from mmentropy.ops.entropy import Mapping, Score, entropy_weights, location_entropy, max_entropy
+from mmentropy.registry import EXPLAINERS
+
+from .anatomy import Anatomy
+from .base import Classes, ClassMaps, Explainer, class_table
+
+
+@EXPLAINERS.register_module()
+class CAM(Explainer):
+    r"""Class activation maps, :math:`M_c = \sum_k w_k^c f_k` (Zhou et al., CVPR 2016); a segmentor's logits.
+
+    One forward pass gives the maps of all classes. Behind global average pooling the mean of a map plus the bias is the
+    logit. Behind another pooling the map is the same formula; where a norm stands between, one warning says so.
+    """
+
+    needs_classifier = True
+    handles_dense = True
+
+    def _check(self, anatomy: Anatomy) -> None:
+        super()._check(anatomy)
+        if anatomy.pooling == 'other' and anatomy.classifier is not None:
+            warnings.warn(
+                f'the classifier does not read the plain mean of layer {anatomy.name!r}; {type(self).__name__} applies '
+                'its weights to that layer all the same, and leaves out what stands between (a norm, another pooling)',
+                stacklevel=4,
+            )
+
+    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+        features, logits = self.features(images)
+        table = class_table(classes, len(images), logits.shape[1], logits.device)
+        weight = self.anatomy.classifier.weight
+        return ClassMaps(class_activation_maps(features, weight, None if classes is None else table), table, logits)
+
+    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
+        return ClassMaps(picked, table, logits)
+
+
+@EXPLAINERS.register_module()
+class EntropyMap(Explainer):
+    r"""How certain the prediction is at each location, :math:`H_{max} - H(p_i)` in nats; one map an image.
+
+    :math:`H_{max}` is log C for a softmax (the map is then KL(p‖u)) and log 2 for sigmoids, so larger is more certain
+    and the map is never negative. The entropy itself is ``max_entropy - map``.
+
+    Args:
+        score: ``softmax``, or ``sigmoid`` for a multi-label model.
+        topk: entropy among the best k classes of a location only.
+        **kwargs: see :class:`~mmentropy.explain.base.Explainer`.
+    """
+
+    needs_classifier = True
+    handles_dense = True
+    class_agnostic = True
+
+    def __init__(self, model, score: Score = 'softmax', topk: int | None = None, **kwargs) -> None:
+        super().__init__(model, **kwargs)
+        self.score, self.topk = score, topk
+
+    def entropy(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Location entropy (N, h, w) in nats."""
+        return location_entropy(features, weight, bias, self.score, self.topk)
+
+    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+        features, logits = self.features(images)
+        linear = self.anatomy.classifier
+        return self._certainty(self.entropy(features, linear.weight, linear.bias), logits)
+
+    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
+        # A map of logits is a feature map whose classifier is the identity.
+        return self._certainty(self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None), logits)
+
+    def _certainty(self, entropy: Tensor, logits: Tensor) -> ClassMaps:
+        top = max_entropy(self.topk or logits.shape[1], self.score)
+        none = torch.full((len(logits), 1), -1, device=logits.device)
+        return ClassMaps((top - entropy)[:, None].clamp(min=0), none, logits)
+
+
+@EXPLAINERS.register_module()
+class EntropyWeightedCAM(EntropyMap):
+    r"""Class maps weighted by certainty, :math:`w_i z_{i,c}` with :math:`\sum_i w_i = 1` (METHODS §1).
+
+    The sum of a map is the logit of entropy-weighted pooling with the same options (that holds with the bias, which
+    :math:`z` includes).
+
+    Args:
+        mapping, temperature, gamma: see :func:`mmentropy.ops.entropy.entropy_weights`.
+        score, topk: see :class:`EntropyMap`.
+        **kwargs: see :class:`~mmentropy.explain.base.Explainer`.
+    """
+
+    class_agnostic = False
+
+    def __init__(self, model, mapping: Mapping = 'exp', temperature: float = 1.0, gamma: float = 1.0, **kwargs) -> None:
+        super().__init__(model, **kwargs)
+        self.mapping, self.temperature, self.gamma = mapping, temperature, gamma
+
+    def _weighted(self, scores: Tensor, entropy: Tensor, num_classes: int) -> Tensor:
+        count = num_classes if self.topk is None else self.topk
+        weights = entropy_weights(entropy, count, self.mapping, self.temperature, self.gamma)
+        return scores * weights[:, None]
+
+    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+        features, logits = self.features(images)
+        linear = self.anatomy.classifier
+        table = class_table(classes, len(images), logits.shape[1], logits.device)
+        scores = class_activation_maps(features, linear.weight, None if classes is None else table)
+        if linear.bias is not None:
+            scores = scores + linear.bias[table][:, :, None, None]
+        entropy = self.entropy(features, linear.weight, linear.bias)
+        return ClassMaps(self._weighted(scores, entropy, logits.shape[1]), table, logits)
+
+    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
+        entropy = self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None)
+        return ClassMaps(self._weighted(picked, entropy, maps.shape[1]), table, logits)
