@@ -107,8 +107,8 @@ class BoxLocalizationMetric(CountingMetric):
             raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
         if localizer not in LOCALIZERS:
             raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
-        if not iou_thrs or not all(0 < delta <= 100 for delta in iou_thrs):
-            raise ValueError(f'iou_thrs are per cent above 0 and up to 100, got {tuple(iou_thrs)}')
+        if not iou_thrs or not all(1 <= delta <= 100 and delta == int(delta) for delta in iou_thrs):
+            raise ValueError(f'iou_thrs are whole per cent from 1 to 100, got {tuple(iou_thrs)}')
         self.iou_thrs = tuple(int(delta) for delta in iou_thrs)
         self.contours = contours
         self.localizer = localizer

@@ -1,0 +1,181 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The box metric against the protocol done the slow way, and its thresholds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import METRICS as ROOT_METRICS
+from mmengine.registry import DefaultScope
+from samples import evaluate, make_sample, make_samples
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'ops'))
+from wsol_brute_force import iou_by_threshold
+
+from mmentropy.evaluation import BoxLocalizationMetric, save_metrics
+
+SIZE = 56
+TINY = {'eval_size': SIZE, 'cam_interval': 0.01}
+GRID = np.arange(0, 1, 0.01)
+
+
+def slow_curves(samples: list[dict], localizer: str = 'cam', contours: str = 'all') -> dict[str, np.ndarray]:
+    """Accuracy (%) over thresholds, written out from METHODS §5."""
+    ious, top1, top5 = [], [], []
+    for s in samples:
+        label = int(s['gt_label'][0])
+        cam = s['cams'].numpy()[s['cam_labels'].tolist().index(label)]
+        entropy = s['entropy_map'].numpy()
+        raw = {'cam': cam, 'entropy': -entropy, 'cam*entropy': np.maximum(cam, 0) * np.exp(-entropy)}[localizer]
+        raw = cv2.resize(raw, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        cam = (raw - raw.min()) / (raw.max() - raw.min())
+        (h, w), scale = s['ori_shape'], SIZE
+        truths = [
+            tuple(int(float(v) * scale / n) for v, n in zip(box, (w, h, w, h))) for box in np.asarray(s['gt_bboxes'])
+        ]
+        ious.append(iou_by_threshold(cam, truths, GRID, contours))
+        ranked = np.argsort(-s['pred_score'].numpy(), kind='stable').tolist()
+        top1.append(ranked[0] == label)
+        top5.append(label in ranked[:5])
+    ious = np.array(ious)
+    curves = {str(d): 100 * (ious >= d / 100).mean(0) for d in (30, 50, 70)}
+    curves['Top1-Loc'] = 100 * ((ious >= 0.5) & np.array(top1)[:, None]).mean(0)
+    curves['Top5-Loc'] = 100 * ((ious >= 0.5) & np.array(top5)[:, None]).mean(0)
+    return curves
+
+
+@pytest.mark.parametrize('localizer', ['cam', 'entropy', 'cam*entropy'])
+@pytest.mark.parametrize('contours', ['all', 'largest'])
+def test_figures_are_the_protocols(localizer, contours):
+    samples = make_samples(24)
+    curves = slow_curves(samples, localizer, contours)
+    results = evaluate(BoxLocalizationMetric(localizer=localizer, contours=contours, **TINY), samples)
+    best = {name: curve.max() for name, curve in curves.items()}
+    expected = {f'wsol/MaxBoxAcc@{d}': best[str(d)] for d in (30, 50, 70)}
+    expected |= {'wsol/MaxBoxAccV2': np.mean([best['30'], best['50'], best['70']]), 'wsol/GT-known': best['50']}
+    expected |= {f'wsol/{name}': best[name] for name in ('Top1-Loc', 'Top5-Loc')}
+    expected |= {f'wsol/threshold@{name}': GRID[curve.argmax()] for name, curve in curves.items()}
+    if contours == 'largest':
+        expected['wsol/MaxBoxAcc'] = best['50']
+    assert results == pytest.approx(expected, abs=1e-9)
+    assert 0 < results['wsol/Top1-Loc'] < results['wsol/Top5-Loc'] < 100
+
+
+def test_maximum_is_over_the_set_never_per_image():
+    """Two images whose best thresholds exclude one another: each could be hit, no threshold hits both."""
+
+    def sample(low: int, high: int, box: list[int]) -> dict:
+        cam = torch.zeros(1, 100, 100)
+        cam[0, 10:90, 10:90] = low
+        cam[0, 40:50, 40:50] = high
+        cam[0, 0, 0] = -0.001
+        return dict(
+            cams=cam, cam_labels=[0], gt_label=[0], gt_bboxes=np.array([box]), ori_shape=(100, 100), pred_label=[0]
+        )
+
+    wide = sample(20, 100, [10, 10, 90, 90])  # its object appears below a fifth of the maximum
+    narrow = sample(60, 100, [40, 40, 50, 50])  # its own only above three fifths
+    metric = BoxLocalizationMetric(eval_size=100, interpolation='nearest')
+    assert evaluate(metric, [wide])['wsol/MaxBoxAccV2'] == 100
+    assert evaluate(metric, [narrow])['wsol/MaxBoxAccV2'] == 100
+    both = evaluate(metric, [wide, narrow])
+    assert both['wsol/MaxBoxAccV2'] == 50
+    assert both['wsol/threshold@50'] == 0.0  # the smallest of those that are equally good
+    assert 'wsol/Top1-Loc' in both
+    assert 'wsol/Top5-Loc' not in both  # a predicted label alone says nothing of the five best
+
+
+def test_fixed_thresholds_are_met_exactly_and_do_not_move_the_maximum():
+    samples = make_samples(24)
+    curves = slow_curves(samples)
+    oracle = evaluate(BoxLocalizationMetric(**TINY), samples)
+    # 0.237 lies between the thresholds of the grid
+    results = evaluate(BoxLocalizationMetric(threshold=0.237, **TINY), samples)
+    assert {key: value for key, value in results.items() if not key.endswith('@fixed')} == oracle
+    fine = evaluate(BoxLocalizationMetric(eval_size=SIZE, cam_interval=0.237, threshold=0.237), samples)
+    assert results['wsol/BoxAcc@50@fixed'] == fine['wsol/BoxAcc@50@fixed']
+    by_name = {'30': 0.1, '50': 0.2, '70': 0.3, 'Top1-Loc': 0.4, 'Top5-Loc': 0.5}
+    results = evaluate(BoxLocalizationMetric(threshold=by_name, **TINY), samples)
+    at = {name: curves[name][round(100 * t)] for name, t in by_name.items()}
+    assert results['wsol/BoxAccV2@fixed'] == pytest.approx(np.mean([at['30'], at['50'], at['70']]))
+    assert results['wsol/GT-known@fixed'] == pytest.approx(at['50'])
+    assert results['wsol/Top1-Loc@fixed'] == pytest.approx(at['Top1-Loc'])
+    assert results['wsol/Top5-Loc@fixed'] == pytest.approx(at['Top5-Loc'])
+
+
+def test_thresholds_transfer_from_the_validation_split(tmp_path):
+    val, test = make_samples(20, seed=1), make_samples(24)
+    chosen = evaluate(BoxLocalizationMetric(**TINY), val)
+    save_metrics(tmp_path / 'val.json', chosen)
+    results = evaluate(BoxLocalizationMetric(threshold_from=tmp_path / 'val.json', **TINY), test)
+    curves = slow_curves(test)
+    at = {name: curve[round(100 * chosen[f'wsol/threshold@{name}'])] for name, curve in curves.items()}
+    assert results['wsol/BoxAccV2@transfer'] == pytest.approx(np.mean([at['30'], at['50'], at['70']]))
+    assert results['wsol/Top1-Loc@transfer'] == pytest.approx(at['Top1-Loc'])
+    assert results['wsol/threshold@50@transfer'] == chosen['wsol/threshold@50']
+    # side by side with the oracle, which can only be better; here it is
+    assert results['wsol/MaxBoxAccV2'] > results['wsol/BoxAccV2@transfer']
+    # transferred to the split that chose, it is the oracle
+    own = evaluate(BoxLocalizationMetric(threshold_from=tmp_path / 'val.json', **TINY), val)
+    assert own['wsol/BoxAccV2@transfer'] == own['wsol/MaxBoxAccV2'] == chosen['wsol/MaxBoxAccV2']
+    assert own['wsol/Top5-Loc@transfer'] == chosen['wsol/Top5-Loc']
+
+
+def test_class_agnostic_map_serves_every_class():
+    samples = make_samples(10)
+    for s in samples:
+        s['cams'] = s['cams'][s['cam_labels'] == s['gt_label']]
+        s['cam_labels'] = s['gt_label']
+    expected = evaluate(BoxLocalizationMetric(**TINY), samples)
+    for s in samples:
+        s['cam_labels'] = torch.tensor([-1])
+    assert evaluate(BoxLocalizationMetric(**TINY), samples) == expected
+
+
+def test_half_precision_maps_and_builds_from_any_scope():
+    samples = make_samples(6)
+    for s in samples:
+        s['cams'] = s['cams'].bfloat16()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        metric = ROOT_METRICS.build(dict(type='mmentropy.BoxLocalizationMetric', **TINY))
+    rounded = [dict(s, cams=s['cams'].float()) for s in samples]
+    assert evaluate(metric, samples) == evaluate(BoxLocalizationMetric(**TINY), rounded)
+
+
+@pytest.mark.parametrize(
+    ('change', 'error', 'message'),
+    [
+        ({'gt_bboxes': np.zeros((0, 4))}, ValueError, 'image_0.jpg: an image without a ground-truth box'),
+        ({'gt_bboxes': None}, KeyError, "image_0.jpg has no 'gt_bboxes', which BoxLocalizationMetric reads"),
+        ({'cam_labels': torch.tensor([90, 91, 92])}, ValueError, 'image_0.jpg has maps of the classes'),
+        ({'gt_label': torch.tensor([0, 1])}, ValueError, 'image_0.jpg has 2 labels'),
+        ({'cams': torch.full((4, 7, 7), float('nan'))}, ValueError, 'image_0.jpg: a score map holds NaN'),
+    ],
+)
+def test_bad_samples_are_named(change, error, message):
+    sample = make_sample(0) | change
+    with pytest.raises(error, match=message):
+        BoxLocalizationMetric(**TINY).process(None, [sample])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'contours': 'biggest'}, 'contours must be one of'),
+        ({'localizer': 'grad'}, 'localizer must be one of'),
+        ({'iou_thrs': (0.3, 0.5)}, 'per cent'),
+        ({'threshold': 'best'}, 'threshold must be'),
+        ({'threshold': 1.5}, 'threshold must be a number from 0 to below 1, found 1.5'),
+        ({'threshold': {'30': 0.2}}, 'threshold has no entry for'),
+        ({'threshold': 'transfer'}, 'needs threshold_from'),
+        ({'cam_interval': 0}, 'interval'),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        BoxLocalizationMetric(**options)
