@@ -1,6 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Data sets of scope ``mmentropy``; ``docs/datasets.md`` tells where each comes from."""
 
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+
 from .base import LocalizationDataset
 from .camelyon16 import Camelyon16Patches
 from .cub import CUBLocalization

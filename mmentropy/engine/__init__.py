@@ -1,11 +1,9 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-from mmentropy.hosts import require_hosts
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 
-require_hosts('mmengine')
-
-from .amp import CpuAmpOptimWrapper, cpu_has_bf16  # noqa: E402
-from .checkpoint import trust_checkpoints  # noqa: E402
-from .startup import (  # noqa: E402
+from .amp import CpuAmpOptimWrapper, cpu_has_bf16
+from .checkpoint import trust_checkpoints
+from .startup import (
     build_runner,
     load_config,
     one_sentence_errors,

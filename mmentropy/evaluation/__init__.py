@@ -1,15 +1,23 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Metrics: they keep counts, never maps."""
 
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+
 from .box_localization import BoxLocalizationMetric
+from .dice import DiceMetric
 from .entropy import EntropyMetric
 from .grid_pointing import GridPointingMetric
+from .part_coverage import PartCoverageMetric
+from .pixel_localization import PixelLocalizationMetric
 from .thresholds import load_thresholds, save_metrics, use_thresholds_from
 
 __all__ = [
     'BoxLocalizationMetric',
+    'DiceMetric',
     'EntropyMetric',
     'GridPointingMetric',
+    'PartCoverageMetric',
+    'PixelLocalizationMetric',
     'load_thresholds',
     'save_metrics',
     'use_thresholds_from',

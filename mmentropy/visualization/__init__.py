@@ -1,4 +1,6 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+
 from .hook import LocalizationVisualizationHook
 from .panels import ComparisonRow, draw_comparison_grid, draw_localization_panel
 from .visualizer import LocalizationVisualizer

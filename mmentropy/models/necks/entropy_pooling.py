@@ -68,7 +68,8 @@ class EntropyPooling(TiedPooling):
             raise ValueError('EntropyPooling: its own scorer learns through the weights only, so detach must be False')
         self.mapping, self.temperature, self.gamma, self.mix = mapping, temperature, gamma, mix
         self.detach, self.topk, self.score, self.chunk_size, self.eps = detach, topk, score, chunk_size, eps
-        self.scorer = None if num_classes is None else nn.Linear(in_channels, num_classes)
+        if num_classes is not None:
+            self.scorer = nn.Linear(in_channels, num_classes)
 
     def entropy(self, features: Tensor) -> Tensor:
         """Location entropy (B, H, W) in nats of a (B, D, H, W) feature map."""

@@ -15,10 +15,9 @@ class TiedPooling(nn.Module, ABC):
     optimizers and parameter counts, and a deep copy of the whole model keeps the tie inside the copy.
     """
 
-    scorer: nn.Linear | None = None
-
     def __init__(self) -> None:
         super().__init__()
+        self.scorer: nn.Linear | None = None
         self._tied: tuple[nn.Linear, ...] = ()
 
     def tie(self, linear: nn.Linear) -> None:
