@@ -85,9 +85,10 @@ def infer_layout(
         the layout, or None when the shape is no map of such an image.
     """
     if len(shape) == 4:
-        for kind, size, depth in (('nchw', shape[2:], shape[1]), ('nhwc', shape[1:3], shape[3])):
-            if channels in (None, depth) and is_grid(tuple(size), image_size):
-                return Layout(kind, tuple(size), depth)
+        readings = [Layout('nchw', tuple(shape[2:]), shape[1]), Layout('nhwc', tuple(shape[1:3]), shape[3])]
+        fitting = [r for r in readings if channels in (None, r.channels) and is_grid(r.size, image_size)]
+        if fitting:  # both may: the one nearer to the image's proportions, channels first on a tie
+            return min(fitting, key=lambda r: abs(r.size[0] * image_size[1] - r.size[1] * image_size[0]))
     if len(shape) == 3 and channels in (None, shape[2]):
         tried = range(min(MAX_EXTRA_TOKENS, shape[1] - 1) + 1) if extra_tokens is None else (0, extra_tokens)
         for extra in tried:
