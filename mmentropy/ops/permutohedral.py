@@ -1,0 +1,269 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+r"""High-dimensional Gaussian filtering on the permutohedral lattice (Adams, Baek and Davis, Eurographics 2010).
+
+The lattice :math:`A_d^*` lives on the hyperplane :math:`\sum_j x_j = 0` of :math:`R^{d+1}`. A feature is lifted onto it
+and found to lie in one simplex; its value is shared among the simplex' d + 1 vertices with barycentric weights
+(*splat*); the vertices exchange values with their two neighbours along each of the d + 1 lattice directions (*blur*,
+[½ 1 ½]); each feature reads its vertices back (*slice*). Cost O(N d²), where the direct sum costs O(N² d).
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import njit, prange
+
+
+@njit(cache=True, parallel=True)
+def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.ndarray, weight: np.ndarray) -> None:
+    """Find the simplex of each feature: its remainder-0 corner divided by d + 1, the coordinate ranks, the weights."""
+    n, d = features.shape
+    for p in prange(n):
+        lifted = np.empty(d + 1, np.float32)
+        bary = np.zeros(d + 2, np.float32)
+        total = np.float32(0)
+        for j in range(d, 0, -1):
+            step = features[p, j - 1] * scale[j - 1]
+            lifted[j] = total - np.float32(j) * step
+            total += step
+        lifted[0] = total
+        surplus = 0
+        for j in range(d + 1):
+            nearest = int(np.rint(lifted[j] / np.float32(d + 1)))
+            cell[p, j] = nearest
+            rank[p, j] = 0
+            surplus += nearest
+        for i in range(d):
+            for j in range(i + 1, d + 1):
+                residual_i = lifted[i] - np.float32(cell[p, i] * (d + 1))
+                residual_j = lifted[j] - np.float32(cell[p, j] * (d + 1))
+                if residual_i < residual_j:
+                    rank[p, i] += 1
+                else:
+                    rank[p, j] += 1
+        # The rounded point may lie off the plane; the coordinates that rounding moved furthest bring it back.
+        for j in range(d + 1):
+            moved = rank[p, j] + surplus
+            if moved < 0:
+                moved += d + 1
+                cell[p, j] += 1
+            elif moved > d:
+                moved -= d + 1
+                cell[p, j] -= 1
+            rank[p, j] = moved
+        for j in range(d + 1):
+            share = lifted[j] / np.float32(d + 1) - np.float32(cell[p, j])
+            bary[d - rank[p, j]] += share
+            bary[d + 1 - rank[p, j]] -= share
+        bary[0] += np.float32(1) + bary[d + 1]
+        for r in range(d + 1):
+            weight[p, r] = bary[r]
+
+
+@njit(cache=True)
+def _slot(table: np.ndarray, shift: int, key: int) -> int:
+    """The slot of a key in an open-addressed table (multiplicative hashing, linear probing; -1 marks an empty slot)."""
+    mask = len(table) - 1
+    slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(shift))
+    while table[slot] != -1 and table[slot] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@njit(cache=True)
+def _number(
+    cell: np.ndarray, rank: np.ndarray, low: np.ndarray, stride: np.ndarray, vertex: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Number the vertices in the order in which the features touch them."""
+    n, d = cell.shape[0], cell.shape[1] - 1
+    bits = 12
+    table = np.full(1 << bits, -1, np.int64)
+    number = np.empty(1 << bits, np.int32)
+    keys = np.empty(1 << (bits - 1), np.int64)
+    count = 0
+    for p in range(n):
+        for r in range(d + 1):
+            key = np.int64(r)
+            for j in range(d):
+                key += (cell[p, j] - low[j] - (1 if rank[p, j] > d - r else 0)) * stride[j]
+            slot = _slot(table, 64 - bits, key)
+            if table[slot] == -1:
+                if count == len(keys):
+                    bits += 1
+                    table = np.full(1 << bits, -1, np.int64)
+                    number = np.empty(1 << bits, np.int32)
+                    for k in range(count):
+                        slot = _slot(table, 64 - bits, keys[k])
+                        table[slot] = keys[k]
+                        number[slot] = k
+                    grown = np.empty(1 << (bits - 1), np.int64)
+                    grown[:count] = keys
+                    keys = grown
+                    slot = _slot(table, 64 - bits, key)
+                table[slot] = key
+                number[slot] = count
+                keys[count] = key
+                count += 1
+            vertex[p, r] = number[slot]
+    return keys[:count].copy(), table, number, 64 - bits
+
+
+@njit(cache=True, parallel=True)
+def _neighbours(
+    keys: np.ndarray, table: np.ndarray, number: np.ndarray, shift: int, stride: np.ndarray, out: np.ndarray
+) -> None:
+    """The two neighbours of each vertex along each direction; the number of vertices stands for "none"."""
+    d, count = len(stride), len(keys)
+    whole = stride.sum()
+    for v in prange(count):
+        key = keys[v]
+        r = key % (d + 1)
+        for j in range(d + 1):
+            own = stride[j] if j < d else 0
+            # One step down the direction takes 1 from every coordinate but j, which gains d; on packed keys that is:
+            down = own - 1 if r >= 1 else own - whole + d
+            up = 1 - own if r < d else whole - own - d
+            for side in range(2):
+                other = key + (down if side == 0 else up)
+                slot = _slot(table, shift, other)
+                out[j, v, side] = number[slot] if table[slot] == other else count
+
+
+@njit(cache=True)
+def _invert(vertex: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the transposed incidence: for each vertex the entries (flat indices into ``vertex``) that touch it."""
+    flat = vertex.ravel()
+    start = np.zeros(count + 2, np.int64)
+    for e in range(len(flat)):
+        start[flat[e] + 2] += 1
+    for v in range(count):
+        start[v + 2] += start[v + 1]
+    entry = np.empty(len(flat), np.int32)
+    for e in range(len(flat)):
+        entry[start[flat[e] + 1]] = e
+        start[flat[e] + 1] += 1
+    return start[: count + 1], entry
+
+
+@njit(cache=True, parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
+def splat_blur(
+    values: np.ndarray,
+    weight: np.ndarray,
+    start: np.ndarray,
+    entry: np.ndarray,
+    neighbour: np.ndarray,
+    lattice: np.ndarray,
+    spare: np.ndarray,
+) -> np.ndarray:
+    """Splat (N, C) values and blur along every direction; returns whichever of the two buffers holds the result.
+
+    ``lattice`` and ``spare`` are (M + 1, C) float32; their last row stands for missing neighbours and is kept at zero.
+    """
+    corners, channels = weight.shape[1], values.shape[1]
+    count = len(start) - 1
+    flat = weight.ravel()
+    for v in prange(count):
+        for c in range(channels):
+            lattice[v, c] = 0
+        for k in range(start[v], start[v + 1]):
+            share = flat[entry[k]]
+            p = entry[k] // corners
+            for c in range(channels):
+                lattice[v, c] += share * values[p, c]
+    lattice[count] = 0
+    spare[count] = 0
+    for j in range(len(neighbour)):
+        for v in prange(count):
+            a, b = neighbour[j, v, 0], neighbour[j, v, 1]
+            for c in range(channels):
+                spare[v, c] = lattice[v, c] + np.float32(0.5) * (lattice[a, c] + lattice[b, c])
+        lattice, spare = spare, lattice
+    return lattice
+
+
+@njit(cache=True, parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
+def _slice(lattice: np.ndarray, vertex: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
+    channels = out.shape[1]
+    for p in prange(len(vertex)):
+        for c in range(channels):
+            out[p, c] = 0
+        for r in range(vertex.shape[1]):
+            v, share = vertex[p, r], weight[p, r]
+            for c in range(channels):
+                out[p, c] += share * lattice[v, c]
+
+
+class Permutohedral:
+    """The lattice of one set of features, ready to filter any values that sit on them.
+
+    Args:
+        features: (N, d) positions in units of the Gaussian's standard deviation.
+
+    Attributes:
+        vertex: (N, d + 1) int32, the vertices of each feature's simplex.
+        weight: (N, d + 1) float32, their barycentric weights; rows sum to 1.
+        neighbour: (d + 1, M, 2) int32, the neighbours of each vertex along each direction, M for none.
+        scale: the factor that makes a filtered delta comparable to :math:`\\exp(-|f|^2/2)`, :math:`1/(1 + 2^{-d})`.
+
+    Raises:
+        ValueError: if the features are not a finite (N, d) array, or span more lattice cells than 63 bits can number.
+    """
+
+    def __init__(self, features: np.ndarray) -> None:
+        features = np.ascontiguousarray(features, dtype=np.float32)
+        if features.ndim != 2 or 0 in features.shape or not np.isfinite(features).all():
+            raise ValueError(f'features must be a finite, non-empty (N, d) array, got shape {features.shape}')
+        n, d = features.shape
+        axis = np.arange(1, d + 1)
+        # Orthonormal lift, times (d + 1) √(2/3) so that the blurs' variance adds up to one unit per feature axis.
+        scale = ((d + 1) * np.sqrt(2 / 3) / np.sqrt(axis * (axis + 1))).astype(np.float32)
+        cell = np.empty((n, d + 1), np.int32)
+        rank = np.empty((n, d + 1), np.int8)
+        self.weight = np.empty((n, d + 1), np.float32)
+        _locate(features, scale, cell, rank, self.weight)
+        # Two spare cells a side keep every neighbour's packed key free of wrap-around.
+        low = cell[:, :d].min(axis=0).astype(np.int64) - 3
+        extent = [int(e) for e in cell[:, :d].max(axis=0) - low + 3]
+        stride = [d + 1]
+        for e in extent:
+            stride.append(stride[-1] * e)
+        if stride[-1] >= 2**63:
+            raise ValueError(f'features span {extent} lattice cells, too many to number; use larger deviations')
+        strides = np.array(stride[:-1], np.int64)
+        self.vertex = np.empty((n, d + 1), np.int32)
+        keys, table, number, shift = _number(cell, rank, low, strides, self.vertex)
+        self.neighbour = np.empty((d + 1, len(keys), 2), np.int32)
+        _neighbours(keys, table, number, shift, strides, self.neighbour)
+        self.start, self.entry = _invert(self.vertex, len(keys))
+        self.scale = 1 / (1 + 2.0**-d)
+
+    def __len__(self) -> int:
+        """The number M of vertices that some feature touches."""
+        return self.neighbour.shape[1]
+
+    def buffers(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
+        """Two (M + 1, channels) float32 work arrays for :func:`splat_blur`."""
+        return np.empty((len(self) + 1, channels), np.float32), np.empty((len(self) + 1, channels), np.float32)
+
+    def filter(self, values: np.ndarray) -> np.ndarray:
+        r"""Approximate :math:`y_i = \sum_j \exp(-|f_i - f_j|^2 / 2)\, x_j`, up to the lattice's constant.
+
+        Args:
+            values: (N, C) or (N,) values.
+
+        Returns:
+            float32 of the same shape.
+        """
+        x = np.ascontiguousarray(values, dtype=np.float32)
+        if len(x) != len(self.vertex):
+            raise ValueError(f'{len(x)} values for {len(self.vertex)} features; there must be one value a feature')
+        flat = x.reshape(len(x), -1)
+        lattice = splat_blur(flat, self.weight, self.start, self.entry, self.neighbour, *self.buffers(flat.shape[1]))
+        out = np.empty_like(flat)
+        _slice(lattice, self.vertex, self.weight * np.float32(self.scale), out)
+        return out.reshape(x.shape)
+
+
+def set_threads(threads: int | None) -> None:
+    """Let this process' filters use that many threads (None: as many as numba was started with)."""
+    numba.set_num_threads(min(threads or numba.config.NUMBA_NUM_THREADS, numba.config.NUMBA_NUM_THREADS))
