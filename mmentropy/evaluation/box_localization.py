@@ -40,16 +40,22 @@ def ground_truth_label(sample: dict, metric: object) -> int:
     return int(labels[0])
 
 
-def class_map(sample: dict, label: int, metric: object) -> np.ndarray:
-    """(h, w) raw map of one class from ``cams``; a map labelled −1 is class-agnostic and serves every class."""
-    labels = to_numpy(field(sample, CAM_LABELS, metric)).reshape(-1)
+def class_row(cam_labels: object, label: int, sample: dict) -> int:
+    """Which of ``cams`` is the map of a class; one labelled −1 is class-agnostic and serves every class."""
+    labels = to_numpy(cam_labels).reshape(-1)
     place = np.flatnonzero((labels == label) | (labels == -1))
     if not len(place):
         raise ValueError(
             f'{name_of(sample)} has maps of the classes {labels.tolist()} but not of its own, {label}; '
             "let the model's map_classes include 'gt'"
         )
-    return to_numpy(field(sample, CAMS, metric))[place[0]]
+    return int(place[0])
+
+
+def class_map(sample: dict, label: int, metric: object) -> np.ndarray:
+    """(h, w) raw map of one class from ``cams``."""
+    row = class_row(field(sample, CAM_LABELS, metric), label, sample)
+    return to_numpy(field(sample, CAMS, metric)[row])
 
 
 def localizing_map(sample: dict, localizer: str, metric: object) -> np.ndarray:

@@ -51,8 +51,8 @@ def field(sample: dict, name: str, metric: object) -> Any:
 class CountingMetric(BaseMetric):
     """A metric whose whole state is a handful of int64 arrays: constant memory, exact in any number of processes.
 
-    A subclass gives :meth:`count` (one sample → arrays, which are added up) and :meth:`figures` (totals → results).
-    Arrays of one name may differ in their first length (classes seen so far); missing entries count as zero.
+    A subclass gives :meth:`count` (one sample → arrays, which are added up by name) and :meth:`figures` (totals →
+    results). A name always has one shape; a name that a sample does not give counts as zero (classes not seen yet).
 
     Samplers pad the last round by repeating samples. As in mmengine, sample k of rank r has place ``k * world + r``,
     and places from ``size`` on are repeats: the counts of the last few samples wait until :meth:`evaluate` knows the
@@ -122,36 +122,24 @@ class CountingMetric(BaseMetric):
 
 
 def add_counts(totals: Counts, counts: Counts) -> None:
-    """Add ``counts`` to ``totals`` in place, by name, growing the first axis where needed."""
+    """Add ``counts`` to ``totals`` in place, by name; a name that is not there counts as zero."""
     for name, value in counts.items():
         value = np.asarray(value, dtype=np.int64)
-        if name not in totals:
-            totals[name] = value.copy()
-            continue
-        if value.ndim and len(value) > len(totals[name]):
-            totals[name] = _lengthen(totals[name], len(value))
-        if value.ndim:
-            totals[name][: len(value)] += value
-        else:
-            totals[name] += value
+        totals[name] = totals[name] + value if name in totals else value.copy()
 
 
 def reduce_counts(totals: Counts) -> Counts:
-    """The sum over all processes; they may know different names and lengths (a process without samples knows none)."""
+    """The sum over all processes; they may know different names (a process without samples knows none)."""
     if get_world_size() == 1:
         return totals
     shapes: dict[str, tuple[int, ...]] = {}
     for known in all_gather_object({name: value.shape for name, value in totals.items()}):
-        for name, shape in known.items():
-            shapes[name] = max(shapes.get(name, shape), shape)
-    summed: Counts = {}
-    for name in sorted(shapes):
-        mine = totals.get(name, np.zeros(shapes[name], np.int64))
-        value = torch.from_numpy(_lengthen(mine, shapes[name][0]) if shapes[name] else np.array(mine))
-        all_reduce(value, op='sum')
-        summed[name] = value.numpy()
-    return summed
-
-
-def _lengthen(value: np.ndarray, length: int) -> np.ndarray:
-    return np.concatenate([value, np.zeros((length - len(value), *value.shape[1:]), value.dtype)])
+        shapes |= known
+    if not shapes:
+        return {}
+    names = sorted(shapes)
+    mine = [totals.get(name, np.zeros(shapes[name], np.int64)).ravel() for name in names]
+    summed = torch.from_numpy(np.concatenate(mine))
+    all_reduce(summed, op='sum')
+    ends = np.cumsum([part.size for part in mine])
+    return {name: part.reshape(shapes[name]) for name, part in zip(names, np.split(summed.numpy(), ends[:-1]))}

@@ -75,7 +75,7 @@ def use_thresholds_from(evaluator: dict | list, path: str | Path) -> dict | list
     Raises:
         ValueError: if no metric in it chooses a threshold.
     """
-    names = ('BoxLocalizationMetric', 'PixelLocalizationMetric', 'DiceMetric')
+    names = ('BoxLocalizationMetric', 'PixelLocalizationMetric')
     metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
     chosen = [metric for metric in metrics if str(metric.get('type')).split('.')[-1] in names]
     if not chosen:

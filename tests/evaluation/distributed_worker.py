@@ -18,6 +18,9 @@ METRICS_UNDER_TEST = (
     dict(type='BoxLocalizationMetric', eval_size=56, cam_interval=0.01, threshold=0.3),
     dict(type='EntropyMetric'),
     dict(type='GridPointingMetric'),
+    dict(type='PixelLocalizationMetric', eval_size=56, cam_interval=0.01, threshold=0.333),
+    dict(type='PartCoverageMetric'),
+    dict(type='DiceMetric', normalize=True),
 )
 
 

@@ -85,11 +85,13 @@ def test_metric_starts_afresh_after_evaluation():
         assert results == {'n': 20, 'sum': 190, 'by_class': [7, 7, 6, 0, 0, 0, 0, 0, 0]}
 
 
-def test_counts_grow_with_the_classes_seen():
+def test_names_add_up_whenever_they_come():
     totals = {}
-    for value in ([1], [0, 2], [3]):
-        add_counts(totals, {'a': np.array(value)})
-    assert totals['a'].tolist() == [4, 2]
+    first = {'a': np.array([1, 2])}
+    for counts in (first, {'b': np.array(5)}, {'a': np.array([0, 2]), 'b': np.array(1)}):
+        add_counts(totals, counts)
+    assert {name: value.tolist() for name, value in totals.items()} == {'a': [1, 4], 'b': 6}
+    assert first['a'].tolist() == [1, 2]
 
 
 def test_fixed_point_sums_do_not_depend_on_their_order():

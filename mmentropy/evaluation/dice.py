@@ -1,0 +1,71 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Dice of foreground and background per image, and the classification error: the min-max entropy papers' figures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmentropy.ops.maps import normalize_map, resize_map
+from mmentropy.ops.pixel_metrics import dice_scores
+from mmentropy.registry import METRICS
+from mmentropy.structures import GT_MASK, PRED_LABEL
+
+from .box_localization import class_map, ground_truth_label
+from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
+from .thresholds import check_threshold
+
+
+@METRICS.register_module()
+class DiceMetric(CountingMetric):
+    """F1⁺ and F1⁻ at a fixed threshold, per image, then the mean; and the classification error (METHODS §3).
+
+    Reads the map of the ground-truth class, or the one labelled −1 (a class-agnostic mask), at the resolution of
+    ``gt_mask``. Images without a foreground pixel are left out of ``F1+``, those without a background pixel out of
+    ``F1-``; ``dice_empty`` counts both. ``error`` is left out without ``pred_label``. Results are per cent.
+
+    Args:
+        threshold: a pixel is foreground if its value is at least this; 0.5 for masks that are probabilities.
+        normalize: min-max normalise the map first: for class maps, which are no probabilities.
+        interpolation: how a map is enlarged to the mask.
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        normalize: bool = False,
+        interpolation: str = 'bilinear',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.threshold = check_threshold(threshold, 'threshold')
+        self.normalize = normalize
+        self.interpolation = interpolation
+
+    def count(self, sample: dict) -> Counts:
+        """F1⁺ and F1⁻ of one image, in fixed point."""
+        truth = to_numpy(field(sample, GT_MASK, self)) > 0
+        label = ground_truth_label(sample, self)
+        cam = resize_map(class_map(sample, label, self), truth.shape, self.interpolation)
+        if not np.isfinite(cam).all():
+            raise ValueError(f'{name_of(sample)}: the mask holds NaN or infinite values')
+        found = (normalize_map(cam) if self.normalize else cam) >= self.threshold
+        confusion = [(found & truth).sum(), (found & ~truth).sum(), (~found & truth).sum(), (~found & ~truth).sum()]
+        fore, back = (float(score) for score in dice_scores(np.array(confusion)))
+        counts = {'empty': np.array(int(np.isnan(fore)) + int(np.isnan(back)))}
+        for name, score in (('F1+', fore), ('F1-', back)):
+            counts |= {name: fixed(np.nan_to_num(score)), f'{name}n': np.array(not np.isnan(score))}
+        if sample.get(PRED_LABEL) is not None:
+            wrong = int(to_numpy(sample[PRED_LABEL]).reshape(-1)[0]) != label
+            counts |= {'wrong': np.array(wrong), 'judged': np.array(1)}
+        return counts
+
+    def figures(self, totals: Counts) -> dict[str, float]:
+        """Percentages; an F1 that no image has is left out."""
+        results = {}
+        for name in ('F1+', 'F1-'):
+            if totals[f'{name}n']:
+                results[name] = float(100 * (totals[name] / UNIT) / totals[f'{name}n'])
+        if 'judged' in totals:
+            results['error'] = float(100 * totals['wrong'] / totals['judged'])
+        return results | {'dice_empty': int(totals['empty'])}

@@ -1,0 +1,71 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Where a class map's mass lies: on the discriminative part, the rest of the object, the background."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmentropy.ops.localization import LOCALIZERS
+from mmentropy.ops.maps import resize_map
+from mmentropy.ops.pixel_metrics import mass_shares
+from mmentropy.registry import METRICS
+from mmentropy.structures import GT_MASK, PART_MASK
+
+from .box_localization import localizing_map
+from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
+
+REGIONS = ('part', 'object', 'background')
+
+
+@METRICS.register_module()
+class PartCoverageMetric(CountingMetric):
+    """Mean shares (per cent) of the positive part of the raw map, and of the image's area, on three regions.
+
+    ``mass_part``, ``mass_object`` (the object without the part) and ``mass_background`` sum to 100; ``area_…`` are what
+    a constant map would get. A map without a positive value has no mass: it is left out, and counted in ``mass_empty``.
+
+    Args:
+        localizer: ``cam`` or ``cam*entropy``; ``entropy`` is never positive.
+        interpolation: how the raw map is enlarged to the masks before its positive part is taken.
+    """
+
+    def __init__(
+        self,
+        localizer: str = 'cam',
+        interpolation: str = 'bilinear',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if localizer not in LOCALIZERS or localizer == 'entropy':
+            raise ValueError(f"localizer must be 'cam' or 'cam*entropy', got {localizer!r}")
+        self.localizer = localizer
+        self.interpolation = interpolation
+
+    def count(self, sample: dict) -> Counts:
+        """The shares of one image, in fixed point."""
+        mask = to_numpy(field(sample, GT_MASK, self)) > 0
+        part = to_numpy(field(sample, PART_MASK, self)) > 0
+        if part.shape != mask.shape:
+            raise ValueError(f'{name_of(sample)}: part_mask {part.shape} and gt_mask {mask.shape} differ in shape')
+        cam = resize_map(localizing_map(sample, self.localizer, self), mask.shape, self.interpolation)
+        try:
+            shares = mass_shares(cam, mask, part)
+        except ValueError as error:
+            raise ValueError(f'{name_of(sample)}: {error}') from error
+        counts = {'images': np.array(1), 'empty': np.array(shares is None)}
+        if shares is not None:
+            area = mass_shares(np.ones(mask.shape), mask, part)
+            counts['mass'] = np.array([fixed(share) for share in shares])
+            counts['area'] = np.array([fixed(share) for share in area])
+        return counts
+
+    def figures(self, totals: Counts) -> dict[str, float]:
+        """Percentages; no shares if no map has any mass."""
+        images = totals['images'] - totals['empty']
+        results = {'mass_empty': int(totals['empty'])}
+        for kind in ('mass', 'area'):
+            if kind in totals:
+                shares = 100 * (totals[kind] / UNIT) / images
+                results |= {f'{kind}_{region}': float(share) for region, share in zip(REGIONS, shares)}
+        return results

@@ -1,0 +1,151 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Class maps against masks: PxAP, mPxAP, IoU and Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmentropy.ops.localization import LOCALIZERS
+from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.pixel_metrics import (
+    average_precision,
+    confusions,
+    dice_scores,
+    histogram_edges,
+    iou_score,
+    resize_mask,
+    score_histogram,
+    upsample_on_device,
+)
+from mmentropy.registry import METRICS
+from mmentropy.structures import CAM_LABELS, CAMS, GT_MASK, IGNORE_MASK
+
+from .box_localization import class_row, ground_truth_label, localizing_map
+from .counting import UNIT, CountingMetric, Counts, field, name_of, to_numpy
+from .thresholds import given_thresholds
+
+#: What a threshold is chosen for. F1⁻ is read at the threshold of F1⁺: its own best would be to find nothing.
+CHOSEN = ('IoU', 'F1+', 'pooled-IoU', 'pooled-F1+')
+#: How the histogram of a class is named among the counts.
+CLASS = 'class '
+COMPANIONS = {'F1-': 'F1+', 'pooled-F1-': 'pooled-F1+'}
+
+
+@METRICS.register_module()
+class PixelLocalizationMetric(CountingMetric):
+    """Pixel accuracy of class maps by the WSOL protocol (METHODS §5), and IoU and Dice at honest thresholds.
+
+    ``PxAP`` pools the histograms of all images; ``mPxAP`` is the mean of the classes' own. ``MaxIoU`` and ``MaxF1+``
+    (Dice of the foreground) are means over the images, ``Maxpooled-…`` come from the pooled counts; a pixel is
+    foreground from the threshold on (≥), which is the best on this split. ``F1-`` (background) is read at the threshold
+    of ``F1+``. At given thresholds the same figures follow as ``IoU@fixed``, ``IoU@transfer``, ….
+
+    Images whose mask has no foreground have no IoU and no F1⁺, those without background no F1⁻: they are left out of
+    the means over images and counted in ``empty_masks`` and ``full_masks``.
+
+    Args:
+        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`.
+        cam_interval: distance between thresholds.
+        eval_size: (height, width) or side in pixels at which maps and masks are compared.
+        threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'.
+        threshold_from: JSON of another split's figures.
+
+    Reads ``gt_mask`` and, where there is one, ``ignore_mask``; maps on a GPU are evaluated there. Results are per cent.
+    """
+
+    def __init__(
+        self,
+        localizer: str = 'cam',
+        cam_interval: float = 0.001,
+        eval_size: int | tuple[int, int] = 224,
+        threshold: str | float | Mapping[str, float] = 'oracle',
+        threshold_from: str | Path | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if localizer not in LOCALIZERS:
+            raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
+        self.localizer = localizer
+        height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
+        self.eval_size = (int(height), int(width))
+        self.given = given_thresholds(CHOSEN, threshold, threshold_from, self.prefix)
+        extra = [value for chosen in self.given.values() for value in chosen.values()]
+        self.edges, self.protocol = histogram_edges(cam_interval, extra)
+
+    def count(self, sample: dict) -> Counts:
+        """The score histogram of one image, by class, and its scores at every threshold, in fixed point."""
+        try:
+            scores = self._scores(sample)
+            mask = resize_mask(to_numpy(field(sample, GT_MASK, self)), self.eval_size)
+            ignore = sample.get(IGNORE_MASK)
+            ignore = None if ignore is None else torch.from_numpy(resize_mask(to_numpy(ignore), self.eval_size))
+            device = scores.device
+            histogram = score_histogram(
+                scores,
+                torch.from_numpy(mask).to(device),
+                None if ignore is None else ignore.to(device),
+                torch.from_numpy(self.edges).to(device),
+            )
+        except ValueError as error:
+            raise ValueError(f'{name_of(sample)}: {error}') from error
+        histogram = histogram.cpu().numpy()
+        confusion = confusions(histogram)
+        per_image = np.stack([iou_score(confusion), *dice_scores(confusion)])
+        return {
+            'images': np.array(1),
+            f'{CLASS}{ground_truth_label(sample, self)}': histogram,
+            'scores': np.round(np.nan_to_num(per_image) * UNIT).astype(np.int64),
+            'scored': (~np.isnan(per_image[:, 0])).astype(np.int64),
+        }
+
+    def figures(self, totals: Counts) -> dict[str, float]:
+        """Percentages and thresholds."""
+        histograms = [totals[name] for name in sorted(totals) if name.startswith(CLASS)]
+        pooled = np.sum(histograms, axis=0)
+        by_class = [average_precision(self._protocol_bins(histogram)) for histogram in histograms]
+        by_class = [value for value in by_class if value is not None]
+        if not by_class:
+            raise ValueError('PixelLocalizationMetric: no image of the split has a foreground pixel in its gt_mask')
+        results = {'PxAP': average_precision(self._protocol_bins(pooled)), 'mPxAP': float(np.mean(by_class))}
+        results |= {'empty_masks': int(totals['images'] - totals['scored'][0])}
+        results |= {'full_masks': int(totals['images'] - totals['scored'][2])}
+        curves = self._curves(totals, confusions(pooled))
+        grid = self.protocol[:-3]  # thresholds below 1
+        best = {name: int(grid[curves[name][grid].argmax()]) for name in CHOSEN}
+        results |= {f'Max{name}': float(curves[name][best[name]]) for name in CHOSEN}
+        results |= {name: float(curves[name][best[chosen]]) for name, chosen in COMPANIONS.items()}
+        results |= {f'threshold@{name}': float(self.edges[index]) for name, index in best.items()}
+        for suffix, chosen in self.given.items():
+            at = {name: int(np.searchsorted(self.edges, value)) for name, value in chosen.items()}
+            at |= {name: at[other] for name, other in COMPANIONS.items() if other in at}
+            results |= {f'{name}@{suffix}': float(curves[name][index]) for name, index in at.items()}
+            results |= {f'threshold@{name}@{suffix}': value for name, value in chosen.items()}
+        return results
+
+    def _curves(self, totals: Counts, pooled: np.ndarray) -> dict[str, np.ndarray]:
+        """Each score over all edges, in per cent."""
+        means = 100 * (totals['scores'] / UNIT) / np.maximum(totals['scored'], 1)[:, None]
+        fore, back = dice_scores(pooled)
+        curves = dict(zip(('IoU', 'F1+', 'F1-'), means))
+        return curves | {
+            'pooled-IoU': 100 * np.nan_to_num(iou_score(pooled)),
+            'pooled-F1+': 100 * np.nan_to_num(fore),
+            'pooled-F1-': 100 * np.nan_to_num(back),
+        }
+
+    def _protocol_bins(self, histogram: np.ndarray) -> np.ndarray:
+        """Bins between extra thresholds joined to the protocol's."""
+        return np.add.reduceat(histogram, self.protocol[:-1], axis=-1)
+
+    def _scores(self, sample: dict) -> torch.Tensor:
+        """(H, W) in [0, 1]: by OpenCV on the CPU, as in the protocol; a class map on a GPU stays there."""
+        cams = sample.get(CAMS)
+        if self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda:
+            row = class_row(field(sample, CAM_LABELS, self), ground_truth_label(sample, self), sample)
+            return upsample_on_device(cams[row], self.eval_size)
+        return torch.from_numpy(upsample_map(localizing_map(sample, self.localizer, self), self.eval_size))

@@ -1,0 +1,189 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Pixel, Dice and part-coverage metrics against the protocol done the slow way."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from samples import evaluate, make_sample, make_samples
+
+from mmentropy.evaluation import DiceMetric, PartCoverageMetric, PixelLocalizationMetric, save_metrics
+
+SIZE = 56
+TINY = {'eval_size': SIZE, 'cam_interval': 0.01}
+GRID = np.arange(0, 1, 0.01)
+
+
+def prepared(sample: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, mask and valid pixels at the evaluation's size."""
+    label = int(sample['gt_label'][0])
+    cam = sample['cams'].numpy()[sample['cam_labels'].tolist().index(label)]
+    cam = cv2.resize(cam, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+    cam = (cam - cam.min()) / (cam.max() - cam.min())
+    mask, ignore = (cv2.resize(sample[k], (SIZE, SIZE), interpolation=0) > 0 for k in ('gt_mask', 'ignore_mask'))
+    return cam, mask, mask | ~ignore
+
+
+def precision_area(scores: np.ndarray, mask: np.ndarray) -> float:
+    """PxAP, threshold by threshold."""
+    area, last = 0.0, 0.0
+    for t in np.append(GRID, [1.0, 2.0])[::-1]:
+        found = scores >= t
+        if found.any():
+            recall = (found & mask).sum() / mask.sum()
+            area += (found & mask).sum() / found.sum() * (recall - last)
+            last = recall
+    return 100 * area
+
+
+def slow_curves(samples: list[dict]) -> dict[str, np.ndarray]:
+    """IoU and F1 over thresholds: means over images, and pooled."""
+    names = ('IoU', 'F1+', 'F1-')
+    rows, pooled = [], np.zeros((len(GRID), 4))
+    for sample in samples:
+        cam, mask, valid = prepared(sample)
+        counts = []
+        for t in GRID:
+            found = cam >= t
+            counts.append([(a & b & valid).sum() for a, b in ((found, mask), (found, ~mask), (~found, mask))])
+            counts[-1].append((~found & ~mask & valid).sum())
+        rows.append(np.array(counts))
+        pooled += rows[-1]
+
+    def scores(c: np.ndarray) -> np.ndarray:
+        tp, fp, fn, tn = c.T
+        return 100 * np.stack([tp / (tp + fp + fn), 2 * tp / (2 * tp + fp + fn), 2 * tn / (2 * tn + fp + fn)])
+
+    curves = dict(zip(names, np.mean([scores(row) for row in rows], axis=0)))
+    return curves | dict(zip((f'pooled-{name}' for name in names), scores(pooled)))
+
+
+def test_figures_are_the_protocols():
+    samples = make_samples(16)
+    results = evaluate(PixelLocalizationMetric(threshold=0.333, **TINY), samples)
+    flat = [(cam[valid], mask[valid], int(s['gt_label'][0])) for s in samples for cam, mask, valid in [prepared(s)]]
+    area = precision_area(np.concatenate([f[0] for f in flat]), np.concatenate([f[1] for f in flat]))
+    assert results['wsol/PxAP'] == pytest.approx(area, abs=1e-9)
+    by_class = [
+        precision_area(*(np.concatenate([f[k] for f in flat if f[2] == label]) for k in (0, 1)))
+        for label in {f[2] for f in flat}
+    ]
+    assert results['wsol/mPxAP'] == pytest.approx(np.mean(by_class), abs=1e-9)
+    curves = slow_curves(samples)
+    for name in ('IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'):
+        assert results[f'wsol/Max{name}'] == pytest.approx(curves[name].max(), abs=1e-6)
+        assert results[f'wsol/threshold@{name}'] == GRID[curves[name].argmax()]
+    assert results['wsol/F1-'] == pytest.approx(curves['F1-'][curves['F1+'].argmax()], abs=1e-6)
+    assert (results['wsol/empty_masks'], results['wsol/full_masks']) == (0, 0)
+    # 0.333 lies between thresholds of the grid; the oracle and PxAP do not see it
+    alone = evaluate(PixelLocalizationMetric(**TINY), samples)
+    assert {k: v for k, v in results.items() if not k.endswith('@fixed')} == alone
+    ious = []
+    for s in samples:
+        cam, mask, valid = prepared(s)
+        ious.append(((cam >= 0.333) & mask).sum() / (((cam >= 0.333) | mask) & valid).sum())
+    assert results['wsol/IoU@fixed'] == pytest.approx(100 * np.mean(ious), abs=1e-6)
+
+
+def test_transfer(tmp_path):
+    val, test = make_samples(8, seed=1), make_samples(16)
+    chosen = evaluate(PixelLocalizationMetric(**TINY), val)
+    save_metrics(tmp_path / 'val.json', chosen)
+    results = evaluate(PixelLocalizationMetric(threshold_from=tmp_path / 'val.json', **TINY), test)
+    curves = slow_curves(test)
+    for name, companion in (('IoU', None), ('F1+', 'F1-'), ('pooled-IoU', None), ('pooled-F1+', 'pooled-F1-')):
+        at = round(100 * chosen[f'wsol/threshold@{name}'])
+        assert results[f'wsol/{name}@transfer'] == pytest.approx(curves[name][at], abs=1e-6)
+        if companion:
+            assert results[f'wsol/{companion}@transfer'] == pytest.approx(curves[companion][at], abs=1e-6)
+
+
+def test_empty_and_full_masks_are_counted_and_left_out():
+    samples = make_samples(6)
+    expected = evaluate(PixelLocalizationMetric(**TINY), samples)
+    empty = make_sample(9) | {'gt_mask': np.zeros((40, 40), np.uint8), 'ignore_mask': None}
+    results = evaluate(PixelLocalizationMetric(**TINY), [*samples, empty])
+    assert results['wsol/MaxIoU'] == expected['wsol/MaxIoU']
+    assert results['wsol/MaxF1+'] == expected['wsol/MaxF1+']
+    assert results['wsol/empty_masks'] == 1
+    assert results['wsol/PxAP'] < expected['wsol/PxAP']  # its false positives do count
+    full = make_sample(9) | {'gt_mask': np.ones((40, 40), np.uint8)}
+    assert evaluate(PixelLocalizationMetric(**TINY), [*samples, full])['wsol/full_masks'] == 1
+    with pytest.raises(ValueError, match='no image of the split has a foreground pixel'):
+        evaluate(PixelLocalizationMetric(**TINY), [empty])
+
+
+def test_mask_must_be_there():
+    sample = make_sample(0) | {'gt_mask': None}
+    with pytest.raises(KeyError, match="has no 'gt_mask', which PixelLocalizationMetric reads"):
+        PixelLocalizationMetric().process(None, [sample])
+    with pytest.raises(ValueError, match='localizer must be one of'):
+        PixelLocalizationMetric(localizer='grad')
+
+
+def dice_sample(cam: list, mask: list, wrong: bool = False) -> dict:
+    return {
+        'cams': torch.tensor([cam]),
+        'cam_labels': torch.tensor([-1]),
+        'gt_label': torch.tensor([1]),
+        'gt_mask': np.array(mask, np.uint8),
+        'pred_label': torch.tensor([0 if wrong else 1]),
+    }
+
+
+def test_dice_per_image_then_mean():
+    samples = [
+        # found 2 of 2 foreground pixels and one too many: tp 2, fp 1, fn 0, tn 1
+        dice_sample([[0.9, 0.5], [0.5, 0.49]], [[1, 1], [0, 0]]),
+        # tp 1, fp 0, fn 1, tn 2
+        dice_sample([[0.9, 0.1], [0.2, 0.3]], [[1, 1], [0, 0]], wrong=True),
+        # no foreground: tn 3, fp 1
+        dice_sample([[0.9, 0.1], [0.2, 0.3]], [[0, 0], [0, 0]]),
+    ]
+    results = evaluate(DiceMetric(), samples)
+    assert results['wsol/F1+'] == pytest.approx(100 * np.mean([4 / 5, 2 / 3]), abs=1e-6)
+    assert results['wsol/F1-'] == pytest.approx(100 * np.mean([2 / 3, 4 / 5, 6 / 7]), abs=1e-6)
+    assert results['wsol/error'] == pytest.approx(100 / 3)
+    assert results['wsol/dice_empty'] == 1
+    # raw class maps are normalised first: [[9, 5], [5, 4.9]] / … gives the mask [[1, 0], [0, 0]]
+    normalised = evaluate(DiceMetric(normalize=True), [dice_sample([[9.0, 5.0], [5.0, 4.9]], [[1, 1], [0, 0]])])
+    assert normalised['wsol/F1+'] == pytest.approx(200 / 3, abs=1e-6)
+
+
+def test_dice_enlarges_the_mask_to_the_image():
+    sample = dice_sample([[1.0, 0.0], [1.0, 0.0]], np.eye(2, dtype=np.uint8).repeat(4, 0).repeat(4, 1).tolist())
+    results = evaluate(DiceMetric(), [sample])  # the left half is found: tp 16, fp 16, fn 16, tn 16
+    assert results['wsol/F1+'] == results['wsol/F1-'] == pytest.approx(50, abs=1e-6)
+
+
+def test_bad_dice_input_is_named():
+    with pytest.raises(ValueError, match='the mask holds NaN'):
+        DiceMetric().process(None, [dice_sample([[float('nan'), 0.0]], [[1, 0]])])
+    with pytest.raises(ValueError, match='threshold must be a number'):
+        DiceMetric(threshold=2)
+
+
+def test_part_coverage_is_the_mean_of_shares():
+    def sample(cam: list) -> dict:
+        masks = {'gt_mask': np.array([[1, 1], [0, 1]], np.uint8), 'part_mask': np.array([[1, 0], [0, 0]], np.uint8)}
+        return {'cams': torch.tensor([cam]), 'cam_labels': [2], 'gt_label': [2], **masks}
+
+    samples = [sample([[4.0, -9.0], [1.0, 3.0]]), sample([[1.0, 1.0], [1.0, 1.0]]), sample([[-1.0, 0.0], [0.0, 0.0]])]
+    results = evaluate(PartCoverageMetric(), samples)
+    expected = {'part': (0.5 + 0.25) / 2, 'object': (0.375 + 0.5) / 2, 'background': (0.125 + 0.25) / 2}
+    for region, share in expected.items():
+        assert results[f'wsol/mass_{region}'] == pytest.approx(100 * share, abs=1e-6)
+    assert [results[f'wsol/area_{r}'] for r in expected] == pytest.approx([25, 50, 25], abs=1e-6)
+    assert results['wsol/mass_empty'] == 1
+
+
+def test_part_coverage_reads_masks_of_one_shape():
+    sample = make_sample(0)
+    with pytest.raises(ValueError, match=r'image_0\.jpg: part_mask \(3, 3\) and gt_mask'):
+        PartCoverageMetric().process(None, [sample | {'part_mask': np.zeros((3, 3))}])
+    with pytest.raises(KeyError, match="has no 'part_mask'"):
+        PartCoverageMetric().process(None, [sample | {'part_mask': None}])
+    with pytest.raises(ValueError, match='localizer must be'):
+        PartCoverageMetric(localizer='entropy')
