@@ -16,11 +16,10 @@ from typing import Any
 
 import mmengine
 import numpy as np
-from mmengine import fileio
 from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
-from mmentropy.datasets.parsing import check_box
+from mmentropy.datasets.parsing import check_box, join
 from mmentropy.datasets.transforms.loading import BadSampleError, is_loader, load_sample
 
 #: Indices of fewer entries are parsed anew each time: reading them is quicker than a user's doubt about a stale cache.
@@ -76,6 +75,8 @@ class LocalizationDataset(BaseDataset):
     COUNTS: dict[str, int] = {}
     #: How ``LoadLocalizationMasks`` reads this set's mask files; see :func:`mmentropy.ops.masks.decode_mask`.
     MASK_FORMAT = 'nonzero'
+    #: Whether a mask must be of its image's size; OpenImages' are not.
+    MASKS_OF_IMAGE_SIZE = True
     #: Pixels by which a box may stick out of its image.
     BOX_SLACK = 1.0
 
@@ -111,6 +112,7 @@ class LocalizationDataset(BaseDataset):
         super().__init__(
             ann_file='',
             data_root=os.path.expanduser(str(data_root)),
+            data_prefix={},  # paths are joined here: mmengine's HTTP backend cannot
             metainfo=metainfo,
             pipeline=pipeline,
             test_mode=test_mode,
@@ -139,7 +141,7 @@ class LocalizationDataset(BaseDataset):
 
     def path(self, *parts: str) -> str:
         """A path or address below ``data_root``."""
-        return fileio.join_path(self.data_root, *parts) if self.data_root else os.path.join(*parts)
+        return join(self.data_root, *parts)
 
     @property
     def hint(self) -> str:
@@ -311,7 +313,7 @@ class LocalizationDataset(BaseDataset):
         except BadSampleError as error:
             if self.on_bad_image == 'raise':
                 # The same sentence as the kind of error that a caller expects.
-                raise error.kind(str(error)) from error.__cause__
+                raise error.kind(str(error)) from None
             if info['img_path'] not in self.bad_images:
                 self.bad_images[info['img_path']] = str(error)
                 print_log(f'skipped bad image {len(self.bad_images)}: {error}', 'current', logging.WARNING)

@@ -29,6 +29,7 @@ class OpenImages30k(LocalizationDataset):
     NAME = 'openimages30k'
     COUNTS = {'train': 29_819, 'val': 2_500, 'test': 5_000}
     NUM_CLASSES = 100
+    MASKS_OF_IMAGE_SIZE = False
 
     @property
     def _metadata(self) -> str:

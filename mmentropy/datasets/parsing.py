@@ -4,11 +4,29 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from mmengine import fileio
+
+
+def join(root: str, *parts: str) -> str:
+    """A path below a directory or an address; mmengine's HTTP backend cannot join, so addresses are joined here."""
+    return '/'.join((root.rstrip('/'), *parts)) if '://' in root else os.path.join(root, *parts)
+
+
+def file_exists(path: str, backend_args: dict | None = None) -> bool:
+    """Whether there is such a file; a backend that cannot tell (HTTP) is asked for the file itself."""
+    try:
+        return fileio.isfile(path, backend_args=backend_args)
+    except (AttributeError, NotImplementedError):
+        try:
+            read_bytes(path, backend_args=backend_args)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def read_text(path: str, hint: str = '', backend_args: dict | None = None) -> str:

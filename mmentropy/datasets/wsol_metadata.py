@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from mmengine.fileio import exists, get_text, join_path
+from mmentropy.datasets.parsing import file_exists, join, read_text
 
 T = TypeVar('T')
 Box = tuple[float, float, float, float]
@@ -163,11 +163,11 @@ def read_metadata(folder: str | Path) -> WSOLMetadata:
         ValueError: for a malformed row, an image without label or (in a file that is not empty) without size or
             localisation, a row for an unknown image, or a box outside its image, naming file and line.
     """
-    paths = {name: str(join_path(str(folder), name)) for name in (IMAGE_IDS, CLASS_LABELS, IMAGE_SIZES, LOCALIZATION)}
+    paths = {name: join(str(folder), name) for name in (IMAGE_IDS, CLASS_LABELS, IMAGE_SIZES, LOCALIZATION)}
     ids = read_image_ids(paths[IMAGE_IDS])
     labels = read_class_labels(paths[CLASS_LABELS])
-    sizes = read_image_sizes(paths[IMAGE_SIZES]) if exists(paths[IMAGE_SIZES]) else {}
-    places = read_localization(paths[LOCALIZATION]) if exists(paths[LOCALIZATION]) else {}
+    sizes = read_image_sizes(paths[IMAGE_SIZES]) if file_exists(paths[IMAGE_SIZES]) else {}
+    places = read_localization(paths[LOCALIZATION]) if file_exists(paths[LOCALIZATION]) else {}
     known = set(ids)
     for name, table in ((CLASS_LABELS, labels), (IMAGE_SIZES, sizes), (LOCALIZATION, places)):
         if not table and name != CLASS_LABELS:
@@ -192,14 +192,7 @@ def read_metadata(folder: str | Path) -> WSOLMetadata:
 
 def _rows(path: str | Path) -> Iterator[tuple[int, str]]:
     """(line, text) of every row that is not blank; lines count from 1."""
-    if not exists(str(path)):
-        raise FileNotFoundError(
-            f'{path} does not exist; the WSOL metadata of a split are {IMAGE_IDS}, {CLASS_LABELS}, …'
-        )
-    try:
-        text = get_text(str(path))
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is not UTF-8 text ({error})') from error
+    text = read_text(str(path), f'the WSOL metadata of a split are {IMAGE_IDS}, {CLASS_LABELS}, …')
     for line, row in enumerate(text.split('\n'), start=1):
         if row.strip():
             yield line, row.strip()

@@ -64,3 +64,14 @@ def decode_mask(values: np.ndarray, mask_format: str = 'nonzero') -> tuple[np.nd
     mask = MASK_FORMATS[mask_format](values).astype(np.uint8)
     ignore = (values == IGNORE_LABEL).astype(np.uint8) if mask_format == 'palette' else None
     return mask, ignore
+
+
+def voc_palette() -> np.ndarray:
+    """(256, 3) uint8 RGB: PASCAL VOC's colours. The bits of an index go, from the lowest, to R, G, B, R, G, B …, each
+    filling its channel from the highest bit."""
+    index = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for step in range(8):
+        for channel in range(3):
+            palette[:, channel] |= ((index >> (3 * step + channel) & 1) << (7 - step)).astype(np.uint8)
+    return palette
