@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 from mmentropy.registry import EXPLAINERS
 
 from .anatomy import Anatomy, dissect

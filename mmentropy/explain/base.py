@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .anatomy import Anatomy, dissect, frozen, hooked, last_tensor, run
 
-Classes = Tensor | Sequence | int | None
+Classes = Tensor | Sequence | int | Callable[[Tensor], Tensor] | None
 
 
 @dataclass
@@ -22,8 +22,8 @@ class ClassMaps:
     """Maps of a batch.
 
     Attributes:
-        maps: (N, K, h, w) raw, at feature resolution, on the model's device.
-        classes: (N, K) long; −1 for a map that belongs to no class.
+        maps: (N, K, h, w) raw, at feature resolution, on the model's device; (N, 1, h, w) of a class-agnostic method.
+        classes: (N, K) long.
         logits: (N, C).
     """
 
@@ -32,24 +32,26 @@ class ClassMaps:
     logits: Tensor
 
 
-def class_table(classes: Classes, num_images: int, num_classes: int, device: torch.device) -> Tensor:
+def class_table(classes: Classes, logits: Tensor) -> Tensor:
     """What the caller asked for as an (N, K) table.
 
     Args:
-        classes: None for all classes; one int for every image alike; (N,) one class an image; (N, K).
-        num_images: N.
-        num_classes: C.
-        device: of the result.
+        classes: None for all classes; one int for every image alike; (N,) one class an image; (N, K); or a function
+            from the logits to one of these.
+        logits: (N, C) of the batch.
 
     Raises:
         ValueError: for more or fewer rows than images, rows of different length, or a class outside [0, C).
     """
+    num_images, num_classes = logits.shape
+    if callable(classes):
+        classes = classes(logits)
     if classes is None:
-        return torch.arange(num_classes, device=device).expand(num_images, -1)
+        return torch.arange(num_classes, device=logits.device).expand(num_images, -1)
     if isinstance(classes, int):
         classes = [classes] * num_images
     try:
-        table = torch.as_tensor(classes, device=device)
+        table = torch.as_tensor(classes, device=logits.device)
     except (TypeError, ValueError):
         raise ValueError(f'classes must be whole numbers, with as many for each image, got {classes!r}') from None
     if table.is_floating_point() or table.ndim not in (1, 2):
@@ -111,7 +113,7 @@ class Explainer(ABC):
 
         Args:
             images: (N, 3, H, W) network inputs (normalised), on the model's device.
-            classes: None for all, one int, (N,) one an image, or (N, K).
+            classes: None for all, one int, (N,) one an image, (N, K), or a function from logits to these.
 
         Returns:
             raw maps, their classes and the logits (means over scales and flips).
@@ -129,7 +131,10 @@ class Explainer(ABC):
             view = found.maps.flip(3) if mirrored else found.maps
             size = size or view.shape[2:]
             maps = maps + (view if view.shape[2:] == size else _resize(view, size))
-            logits, table = logits + found.logits, found.classes
+            logits = logits + found.logits
+            # The first view decides where a function chooses the classes: maps of one class are averaged.
+            table = found.classes if table is None else table
+            classes = table if callable(classes) else classes
         if len(views) > 1:
             maps, logits = maps / len(views), logits / len(views)
         return ClassMaps(maps, table, logits)
@@ -152,7 +157,7 @@ class Explainer(ABC):
             if self.anatomy.dense:
                 maps = run(self.model, images)
                 logits = maps.mean((2, 3))
-                table = class_table(classes, len(images), maps.shape[1], images.device)
+                table = class_table(classes, logits)
                 picked = maps if classes is None else maps.gather(1, _expand(table, maps))
                 return self._dense(maps, picked, table, logits)
             return self._maps(images, classes)

@@ -38,7 +38,7 @@ class CAM(Explainer):
 
     def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
         features, logits = self.features(images)
-        table = class_table(classes, len(images), logits.shape[1], logits.device)
+        table = class_table(classes, logits)
         weight = self.anatomy.classifier.weight
         return ClassMaps(class_activation_maps(features, weight, None if classes is None else table), table, logits)
 
@@ -74,16 +74,16 @@ class EntropyMap(Explainer):
     def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
         features, logits = self.features(images)
         linear = self.anatomy.classifier
-        return self._certainty(self.entropy(features, linear.weight, linear.bias), logits)
+        entropy = self.entropy(features, linear.weight, linear.bias)
+        return self._certainty(entropy, class_table(classes, logits), logits)
 
     def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
         # A map of logits is a feature map whose classifier is the identity.
-        return self._certainty(self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None), logits)
+        return self._certainty(self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None), table, logits)
 
-    def _certainty(self, entropy: Tensor, logits: Tensor) -> ClassMaps:
+    def _certainty(self, entropy: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
         top = max_entropy(self.topk or logits.shape[1], self.score)
-        none = torch.full((len(logits), 1), -1, device=logits.device)
-        return ClassMaps((top - entropy)[:, None].clamp(min=0), none, logits)
+        return ClassMaps((top - entropy)[:, None].clamp(min=0), table, logits)
 
 
 @EXPLAINERS.register_module()
@@ -113,7 +113,7 @@ class EntropyWeightedCAM(EntropyMap):
     def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
         features, logits = self.features(images)
         linear = self.anatomy.classifier
-        table = class_table(classes, len(images), logits.shape[1], logits.device)
+        table = class_table(classes, logits)
         scores = class_activation_maps(features, linear.weight, None if classes is None else table)
         if linear.bias is not None:
             scores = scores + linear.bias[table][:, :, None, None]

@@ -31,12 +31,12 @@ class GradientExplainer(Explainer):
     def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
         if self.anatomy.pooling == 'mean':
             features, logits = self.features(images)
-            table = class_table(classes, len(images), logits.shape[1], logits.device)
+            table = class_table(classes, logits)
             weight = self.anatomy.classifier.weight
             rows = weight.expand(len(images), -1, -1) if classes is None else weight[table]
             return ClassMaps(self.closed_form(features, rows), table, logits)
         features, logits, slopes = self._cut(images)
-        table = class_table(classes, len(images), logits.shape[1], logits.device)
+        table = class_table(classes, logits)
         with torch.enable_grad():
             scores = logits.gather(1, table)
         parts = []

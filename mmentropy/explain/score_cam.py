@@ -31,7 +31,7 @@ class ScoreCAM(Explainer):
 
     def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
         features, logits = self.features(images)
-        table = class_table(classes, len(images), logits.shape[1], logits.device)
+        table = class_table(classes, logits)
         scores = []
         for image, maps, wanted in zip(images, features, table):
             masks = channel_masks(maps, tuple(image.shape[1:]), self.align_corners)

@@ -69,6 +69,9 @@ def test_asking_for_some_classes_gives_those_of_all(method, images):
         torch.testing.assert_close(some.maps[n, k], everything.maps[n, some.classes[n, k]])
     torch.testing.assert_close(explainer(images, 3).maps[:, 0], everything.maps[:, 3])
     torch.testing.assert_close(explainer(images, [1, 4]).maps[1, 0], everything.maps[1, 4])
+    best = explainer(images, lambda logits: logits.topk(2).indices)
+    assert best.classes.tolist() == make()(images).topk(2).indices.tolist()
+    torch.testing.assert_close(best.maps[1, 1], everything.maps[1, best.classes[1, 1]])
 
 
 def plain_autograd(model: Net, image: torch.Tensor, c: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -123,7 +126,7 @@ def test_entropy_maps_by_hand(images):
     entropy = torch.distributions.Categorical(logits=z.permute(0, 2, 3, 1)).entropy().detach()
     found = build_explainer('entropy', model)(images)
     torch.testing.assert_close(found.maps[:, 0], math.log(5) - entropy, atol=1e-5, rtol=1e-4)
-    assert found.classes.tolist() == [[-1], [-1]]
+    assert found.classes.tolist() == [[0, 1, 2, 3, 4]] * 2
     weighted = build_explainer('entropy_cam', model, temperature=0.1)(images)
     weights = entropy_weights(entropy, 5, temperature=0.1)
     torch.testing.assert_close(weighted.maps, (weights[:, None] * z).detach(), atol=1e-5, rtol=1e-4)

@@ -1,0 +1,185 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""A network from a config, a model name or a module, and what its inputs look like."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass
+class LoadedModel:
+    """A network ready for images.
+
+    Attributes:
+        model: in evaluation mode, on its device.
+        size: (height, width) of its inputs, in pixels.
+        classes: names of the classes, where known.
+        mean, std: of RGB in [0, 1], for networks without a ``data_preprocessor`` of their own.
+    """
+
+    model: nn.Module
+    size: tuple[int, int] = (224, 224)
+    classes: tuple[str, ...] | None = None
+    mean: Sequence[float] = field(default=IMAGENET_MEAN)
+    std: Sequence[float] = field(default=IMAGENET_STD)
+
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.model.parameters()), torch.device('cpu'))
+
+    def inputs(self, images: Sequence[np.ndarray]) -> Tensor:
+        """RGB images of any size as one batch of network inputs (N, 3, h, w): the whole image, resized to ``size``.
+
+        Nothing is cropped, so that maps cover the whole image (the WSOL protocol's resizing, too).
+        """
+        height, width = self.size
+        resized = []
+        for image in images:
+            shrinks = image.shape[0] > height or image.shape[1] > width
+            way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            resized.append(cv2.resize(image, (width, height), interpolation=way))
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
+        if hasattr(self.model, 'data_preprocessor'):
+            # OpenMMLab's readers give BGR; the preprocessor turns it round, or not, as the model was trained.
+            return self.model.data_preprocessor({'inputs': list(batch.flip(1))})['inputs']
+        batch = batch.to(self.device, torch.float32) / 255
+        mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.mean, self.std))
+        return (batch - mean) / std
+
+
+def load_model(
+    model: nn.Module | str | Path | object,
+    weights: str | Path | None = None,
+    device: str | torch.device | None = None,
+    trust_checkpoint: bool = False,
+) -> LoadedModel:
+    """Build a network and read its input size and classes.
+
+    Args:
+        model: a module; the path of a config of mmentropy, mmpretrain or mmsegmentation; a ``Config``; or the name of
+            an mmpretrain model.
+        weights: checkpoint or state dict, a file or an address; ``'pretrained'`` with a model name takes mmpretrain's.
+        device: None takes the module's own, or the GPU where there is one.
+        trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects, which may run code.
+
+    Raises:
+        FileNotFoundError: when config or weights do not exist.
+        ValueError: when the weights do not fit.
+    """
+    classes = None
+    if isinstance(model, nn.Module):
+        network, config = model, getattr(model, '_config', None)
+    else:
+        network, config, classes = _build(model, weights == 'pretrained')
+        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if weights is not None and weights != 'pretrained':
+        classes = _load_weights(network, str(weights), trust_checkpoint) or classes
+    network = network.eval() if device is None else network.to(device).eval()
+    meta = getattr(network, 'dataset_meta', None) or getattr(network, '_dataset_meta', None) or {}
+    loaded = LoadedModel(network, classes=tuple(classes or meta.get('classes') or ()) or None)
+    timm_config = getattr(network, 'pretrained_cfg', None)
+    if timm_config and timm_config.get('input_size'):
+        loaded.size = tuple(timm_config['input_size'][1:])
+        loaded.mean, loaded.std = timm_config.get('mean', IMAGENET_MEAN), timm_config.get('std', IMAGENET_STD)
+    loaded.size = _pipeline_size(config) or _own_size(network) or loaded.size
+    return loaded
+
+
+def _build(model: str | Path | object, pretrained: bool) -> tuple[nn.Module, object, tuple[str, ...] | None]:
+    from mmentropy.hosts import require_hosts
+
+    require_hosts()
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, DefaultScope
+
+    if isinstance(model, str | Path) and str(model).endswith(('.py', '.yml', '.yaml', '.json')):
+        if not Path(model).is_file():
+            raise FileNotFoundError(f'{model}: no such config file')
+        model = Config.fromfile(model)
+    if isinstance(model, str | Path):
+        from mmpretrain import get_model
+
+        try:
+            network = get_model(str(model), pretrained=pretrained)
+        except ValueError:
+            raise ValueError(
+                f'{str(model)!r} is neither a config file nor the name of an mmpretrain model; '
+                'mmpretrain.list_models() names those'
+            ) from None
+        return network, getattr(network, '_config', None), None
+    settings = dict(model.model)
+    if model.get('data_preprocessor') is not None:
+        settings.setdefault('data_preprocessor', model.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(model.get('default_scope', 'mmpretrain')):
+        return MODELS.build(settings), model, None
+
+
+def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, ...] | None:
+    """Load a checkpoint; the class names that it carries, if any."""
+    from mmengine.runner import CheckpointLoader
+
+    from mmentropy.engine.checkpoint import trust_checkpoints
+
+    if '://' not in weights and not Path(weights).is_file():
+        raise FileNotFoundError(f'{weights}: no such checkpoint')
+    trust_checkpoints(trust)
+    try:
+        found = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
+    except Exception as error:
+        raise ValueError(
+            f'{weights}: the checkpoint cannot be read as plain data ({str(error).splitlines()[0]}); '
+            'if you trust its author, allow pickled objects with trust_checkpoint'
+        ) from error
+    state = found.get('state_dict', found.get('model', found))
+    state = {key.removeprefix('module.'): value for key, value in state.items()}
+    try:
+        missing, unexpected = network.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ValueError(
+            f'{weights}: the weights do not fit the model ({str(error).splitlines()[1].strip()})'
+        ) from None
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+    if missing:
+        raise ValueError(
+            f"{weights}: {len(missing)} of the model's parameters are not in the checkpoint, for example {missing[0]}"
+        )
+    if unexpected:
+        warnings.warn(f'{weights}: {len(unexpected)} entries were not used, for example {unexpected[0]}', stacklevel=3)
+    meta = found.get('meta', {}).get('dataset_meta') or {} if 'state_dict' in found else {}
+    return meta.get('classes') or meta.get('CLASSES')
+
+
+def _pipeline_size(config: object) -> tuple[int, int] | None:
+    """(height, width) that the test pipeline of a config ends with: the crop if there is one, else the resize."""
+    loader = None if config is None else config.get('test_dataloader') or config.get('val_dataloader')
+    dataset = {} if loader is None else loader.get('dataset', {})
+    while 'dataset' in dataset:  # wrappers: repeat, mosaics
+        dataset = dataset['dataset']
+    size = None
+    for step in dataset.get('pipeline') or ():
+        kind = str(step.get('type', '')).rsplit('.', 1)[-1]
+        if kind in ('CenterCrop', 'Resize', 'ResizeEdge') and (found := step.get('crop_size', step.get('scale'))):
+            # Scales are (width, height) in OpenMMLab; crop sizes are (height, width).
+            pair = (found, found) if isinstance(found, int) else tuple(found)
+            size = pair if 'crop_size' in step else pair[::-1]
+    return size
+
+
+def _own_size(network: nn.Module) -> tuple[int, int] | None:
+    """The size that a vision transformer was built for."""
+    for part in (network, getattr(network, 'backbone', None)):
+        for key in ('img_size', 'image_size'):
+            found = getattr(part, key, None)
+            if isinstance(found, int) or (isinstance(found, tuple | list) and len(found) == 2):
+                return (found, found) if isinstance(found, int) else tuple(found)
+    return None

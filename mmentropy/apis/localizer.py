@@ -1,0 +1,251 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Images in; labels, maps, boxes and masks out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmentropy.explain import ClassMaps, build_explainer
+from mmentropy.ops.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
+from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.overlay import blend_map
+
+from .images import count_images, is_single, iterate_images, read_image
+from .loading import LoadedModel, load_model
+
+#: Boxes are read from the map at the image's size, or at this length of its longer side for larger images.
+BOX_RESOLUTION = 1024
+
+
+@dataclass
+class Localization:
+    """What was found in one image, for K classes.
+
+    Attributes:
+        name: file name (relative to its folder), or running number.
+        size: (height, width) of the image, in pixels.
+        labels: (K,) int64 classes, best score first unless classes were asked for.
+        class_names: their names, or their numbers as text.
+        scores: (K,) float32 probabilities.
+        maps: (K, h, w) float32, raw, over the whole image.
+        boxes: K arrays (n, 4) float32, x0 y0 x1 y1 in pixels of the image, largest first.
+        threshold: share of the maximum above which a pixel counts, for boxes and masks.
+        error: why there is nothing, in one sentence; None when all went well.
+    """
+
+    name: str
+    size: tuple[int, int] = (0, 0)
+    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    class_names: tuple[str, ...] = ()
+    scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    maps: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1), np.float32))
+    boxes: list[np.ndarray] = field(default_factory=list)
+    threshold: float = 0.2
+    error: str | None = None
+
+    def upsampled(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """Maps (K, H, W) in [0, 1] at the image's size, or another one."""
+        return upsample_map(self.maps, size or self.size)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """(K, H, W) bool: pixels above the threshold, at the image's size."""
+        return np.stack([foreground_mask(cam, self.threshold) for cam in self.upsampled()])
+
+    def overlay(self, image: np.ndarray, index: int = 0, alpha: float = 0.5) -> np.ndarray:
+        """The map of one class over the (H, W, 3) uint8 RGB image."""
+        return blend_map(image, self.upsampled(image.shape[:2])[index], alpha)
+
+
+class Localizer:
+    """Labels, class maps, boxes and masks from any classifier or segmentor.
+
+    >>> localizer = Localizer('resnet18_8xb32_in1k', weights='resnet18.pth')  # doctest: +SKIP
+    >>> found = localizer('photos/', method='cam')[0]  # doctest: +SKIP
+    >>> found.class_names, found.boxes[0]  # doctest: +SKIP
+
+    Args:
+        model: a module; a config file of mmentropy, mmpretrain or mmsegmentation; or the name of an mmpretrain model.
+        weights: checkpoint or state dict; see :func:`~mmentropy.apis.loading.load_model`.
+        device: None takes the module's own, or the GPU where there is one.
+        batch_size: images in one forward pass.
+        input_size: side, or (height, width), that images are resized to; None takes the model's.
+        trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects.
+        **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str | Path | object,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        batch_size: int = 8,
+        input_size: int | tuple[int, int] | None = None,
+        trust_checkpoint: bool = False,
+        **options,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
+        self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint)
+        if input_size is not None:
+            self.loaded.size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+        self.batch_size, self.options = batch_size, options
+        self._explainers: dict[str, Any] = {}
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes, where the model or its checkpoint has them."""
+        return self.loaded.classes
+
+    def __call__(
+        self,
+        images: object,
+        classes: str | Sequence[int | str] | int | None = None,
+        method: str = 'cam',
+        box: str = 'largest',
+        threshold: float = 0.2,
+        topk: int = 1,
+        progress: bool = True,
+        on_error: str = 'auto',
+    ) -> list[Localization]:
+        """Localise in one image or many.
+
+        Args:
+            images: a path, a folder, an array, a tensor, a PIL image, or any iterable of these (a generator, too).
+            classes: None for the ``topk`` best of each image, ``'all'``, or numbers or names of classes.
+            method: one of :data:`mmentropy.explain.METHODS`.
+            box: ``largest`` or ``all`` boxes of a map.
+            threshold: share of the map's maximum for boxes and masks (0.2 in the CAM paper).
+            topk: classes an image without ``classes``.
+            progress: show a bar when there is more than one batch.
+            on_error: ``raise``; ``record`` (the result has an ``error``, a warning is given, the rest is done); or
+                ``auto``: raise for a single image, record for several.
+
+        Returns:
+            one result an image, in order.
+        """
+        if on_error not in ('auto', 'raise', 'record'):
+            raise ValueError(f"on_error must be 'auto', 'raise' or 'record', got {on_error!r}")
+        if on_error == 'auto':
+            on_error = 'raise' if is_single(images) else 'record'
+        total = count_images(images)
+        stream = self.stream(images, classes, method, box, threshold, topk, on_error)
+        if not progress or (total is not None and total <= self.batch_size):
+            return list(stream)
+        from rich.progress import track
+
+        return list(track(stream, 'localising', total=total))
+
+    def stream(
+        self,
+        images: object,
+        classes: str | Sequence[int | str] | int | None = None,
+        method: str = 'cam',
+        box: str = 'largest',
+        threshold: float = 0.2,
+        topk: int = 1,
+        on_error: str = 'record',
+    ) -> Iterator[Localization]:
+        """As a call, but one result after the other: memory does not grow with the number of images."""
+        if box not in BOX_CHOICES:
+            raise ValueError(f'box must be one of {BOX_CHOICES}, got {box!r}')
+        if topk < 1:
+            raise ValueError(f'topk counts classes and is at least 1, got {topk}')
+        foreground_mask(np.zeros((1, 1)), threshold)  # refuses a wrong threshold before any work
+        wanted = self._class_numbers(classes)
+        batch: list[tuple[Localization, np.ndarray | None]] = []
+        for name, source in iterate_images(images):
+            result, image = Localization(name, threshold=threshold), None
+            try:
+                image = read_image(source)
+                result.size = image.shape[:2]
+            except (ValueError, FileNotFoundError) as error:
+                if on_error == 'raise':
+                    raise
+                result.error = str(error)
+                warnings.warn(result.error, stacklevel=2)
+            batch.append((result, image))
+            if sum(image is not None for _, image in batch) == self.batch_size:
+                yield from self._finish(batch, wanted, method, box, topk)
+                batch = []
+        yield from self._finish(batch, wanted, method, box, topk)
+
+    def _class_numbers(self, classes: str | Sequence[int | str] | int | None) -> list[int] | str | None:
+        if classes is None or (isinstance(classes, str) and classes == 'all'):
+            return classes
+        items = [classes] if isinstance(classes, str | int | np.integer) else list(classes)
+        numbers = []
+        for item in items:
+            if isinstance(item, str):
+                if self.classes is None or item not in self.classes:
+                    known = 'the model has no class names' if self.classes is None else 'not among the class names'
+                    raise ValueError(f'class {item!r}: {known}; give its number')
+                item = self.classes.index(item)
+            numbers.append(int(item))
+        return numbers
+
+    def _explain(self, method: str, inputs: Tensor, wanted: list[int] | str | None, topk: int) -> ClassMaps:
+        if method not in self._explainers:
+            self._explainers[method] = build_explainer(method, self.loaded.model, **self._method_options(method))
+        explainer = self._explainers[method]
+        if wanted is None:
+            return explainer(inputs, lambda logits: logits.topk(min(topk, logits.shape[1])).indices)
+        return explainer(inputs, None if wanted == 'all' else [wanted] * len(inputs))
+
+    def _method_options(self, method: str) -> dict:
+        """The caller's options; for the entropy methods also the model's reading: sigmoids, its pooling's mapping."""
+        options = dict(self.options)
+        if method in ('entropy', 'entropy_cam') and self._multi_label:
+            options.setdefault('score', 'sigmoid')
+        neck = getattr(self.loaded.model, 'neck', None)
+        if method == 'entropy_cam' and type(neck).__name__ == 'EntropyPooling':
+            for key in ('mapping', 'temperature', 'gamma', 'score', 'topk'):
+                options.setdefault(key, getattr(neck, key))
+        return options
+
+    @property
+    def _multi_label(self) -> bool:
+        head = getattr(self.loaded.model, 'head', None)
+        return bool(getattr(head, 'multi_label', False)) or 'MultiLabel' in type(head).__name__
+
+    def _finish(
+        self,
+        batch: list[tuple[Localization, np.ndarray | None]],
+        wanted: list[int] | str | None,
+        method: str,
+        box: str,
+        topk: int,
+    ) -> Iterator[Localization]:
+        images = [image for _, image in batch if image is not None]
+        if images:
+            found = self._explain(method, self.loaded.inputs(images), wanted, topk)
+            # A class-agnostic map stands for each of the classes.
+            maps = found.maps.expand(-1, found.classes.shape[1], -1, -1)
+            parts = iter(zip(maps, found.classes, self._scores(found.logits).gather(1, found.classes)))
+        for result, image in batch:
+            if image is not None:
+                self._fill(result, *next(parts), box)
+            yield result
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid() if self._multi_label else logits.softmax(1)
+
+    def _fill(self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, box: str) -> None:
+        result.labels = labels.cpu().numpy()
+        result.scores = scores.float().cpu().numpy()
+        result.maps = maps.float().cpu().numpy()
+        names = self.classes or ()
+        result.class_names = tuple(names[i] if i < len(names) else str(i) for i in result.labels.tolist())
+        height, width = result.size
+        shrink = min(1.0, BOX_RESOLUTION / max(height, width))
+        size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
+        factor = np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)
+        result.boxes = [boxes_from_map(cam, result.threshold, box) * factor for cam in result.upsampled(size)]

@@ -1,0 +1,234 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from mmentropy.apis import Localizer
+from mmentropy.explain import METHODS
+from mmentropy.ops.map_boxes import boxes_from_map
+
+pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
+
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+
+
+class Colours(nn.Module):
+    """Class k's map is how much of colour k there is, above the mean: 4x4 cells, global average pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.Conv2d(3, 3, 4, 4, bias=False)
+        self.act = nn.ReLU()
+        self.fc = nn.Linear(3, 3, bias=False)
+        nn.init.zeros_(self.cells.weight)
+        for k in range(3):
+            self.cells.weight.data[k, k] = float(STD[k]) / 16
+        nn.init.eye_(self.fc.weight)
+
+    def forward(self, x):
+        return self.fc(self.act(self.cells(x)).mean((2, 3)))
+
+
+def picture(height: int = 64, width: int = 96, channel: int = 0) -> np.ndarray:
+    """Black, with a square of one colour: columns 24 to 56, rows 16 to 48."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[16:48, 24:56, channel] = 255
+    return image
+
+
+@pytest.fixture
+def localizer():
+    found = Localizer(Colours(), input_size=(64, 96), batch_size=2)
+    found.loaded.classes = ('red', 'green', 'blue')
+    return found
+
+
+def test_box_mask_and_map_of_a_square(localizer):
+    (found,) = localizer(picture(), threshold=0.5)
+    assert (found.labels.tolist(), found.class_names, found.size) == ([0], ('red',), (64, 96))
+    cells = np.maximum((picture() / 255 - MEAN).reshape(16, 4, 24, 4, 3).mean((1, 3)), 0)
+    logits = cells.mean((0, 1))
+    np.testing.assert_allclose(found.scores[0], np.exp(logits[0]) / np.exp(logits).sum(), rtol=1e-5)
+    np.testing.assert_allclose(found.maps[0], cells[..., 0], atol=1e-6)
+    assert np.abs(found.boxes[0] - [24, 16, 56, 48]).max() <= 1
+    inside = np.zeros((64, 96), bool)
+    inside[16:48, 24:56] = True
+    assert (found.masks[0] != inside).sum() <= 2 * (32 + 32)
+    np.testing.assert_array_equal(found.overlay(picture(), alpha=0), picture())
+
+
+def test_boxes_are_in_pixels_of_an_image_of_another_size(localizer):
+    large = np.asarray(Image.fromarray(picture()).resize((96 * 30, 64 * 20), Image.NEAREST))
+    (found,) = localizer(large, threshold=0.5)
+    np.testing.assert_allclose(found.boxes[0][0], [24 * 30, 16 * 20, 56 * 30, 48 * 20], atol=40)
+    assert found.masks.shape == (1, 64 * 20, 96 * 30)
+
+
+def test_classes_topk_and_all(localizer):
+    one = picture(channel=2)
+    assert localizer(one, classes='green')[0].class_names == ('green',)
+    assert localizer(one, classes=['blue', 1])[0].labels.tolist() == [2, 1]
+    assert localizer(one, topk=2)[0].labels[0] == 2
+    everything = localizer(one, classes='all')[0]
+    assert everything.labels.tolist() == [0, 1, 2]
+    assert everything.scores.sum() == pytest.approx(1, abs=1e-6)
+    assert len(everything.boxes) == 3
+    with pytest.raises(ValueError, match="class 'pink': not among"):
+        localizer(one, classes='pink')
+    with pytest.raises(ValueError, match='class 7 does not exist'):
+        localizer(one, classes=7)
+
+
+def test_all_boxes_largest_first(localizer):
+    image = picture()
+    image[52:60, 80:92, 0] = 255
+    (found,) = localizer(image, box='all', threshold=0.5)
+    assert len(found.boxes[0]) == 2
+    np.testing.assert_allclose(found.boxes[0], [[24, 16, 56, 48], [80, 52, 92, 60]], atol=1)
+    np.testing.assert_array_equal(found.boxes[0], boxes_from_map(found.upsampled()[0], 0.5, 'all'))
+    assert len(localizer(image, threshold=0.5)[0].boxes[0]) == 1
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_every_method_marks_the_square(localizer, method):
+    (found,) = localizer(picture(), method=method, topk=2)
+    assert found.maps.shape == (2, 16, 24)
+    row, column = np.unravel_index(found.upsampled()[0].argmax(), (64, 96))
+    assert 16 <= row < 48
+    assert 24 <= column < 56
+
+
+def test_batches_and_generators_give_what_single_images_give(localizer):
+    images = [picture(channel=k % 3) for k in range(5)]
+    single = [localizer(image)[0] for image in images]
+    for many in (images, (image for image in images), np.stack(images)):
+        found = localizer(many, progress=False)
+        assert [f.name for f in found] == list('01234')
+        for a, b in zip(found, single):
+            np.testing.assert_allclose(a.maps, b.maps, atol=1e-6)
+            assert a.class_names == b.class_names
+    assert len(localizer(images)) == 5  # with the bar
+
+
+def test_bad_files_are_recorded_and_the_folder_is_done(localizer, tmp_path):
+    Image.fromarray(picture()).save(tmp_path / 'a.png')
+    (tmp_path / 'b.jpg').touch()
+    (tmp_path / 'c.png').write_text('text')
+    Image.fromarray(picture()[:1, :1]).save(tmp_path / 'd.png')
+    Image.fromarray(np.zeros((20, 20_000, 3), np.uint8)).save(tmp_path / 'e.png')
+    Image.fromarray(picture()).convert('CMYK').save(tmp_path / 'f.jpg')
+    Image.fromarray(picture()[..., 0].astype(np.uint16) * 257).save(tmp_path / 'g.png')
+    Image.fromarray(picture()).save(tmp_path / 'h.gif', save_all=True, append_images=[Image.new('RGB', (96, 64))])
+    with pytest.warns(UserWarning, match='0 bytes'), pytest.warns(UserWarning, match='not an image'):
+        found = localizer(tmp_path, progress=False)
+    assert [f.name[0] for f in found] == list('abcdefgh')
+    assert [f.name for f in found if f.error] == ['b.jpg', 'c.png']
+    assert all(len(f.boxes) == (0 if f.error else 1) for f in found)
+    sizes = {f.name: f.size for f in found}
+    assert (sizes['d.png'], sizes['e.png'], sizes['f.jpg']) == ((1, 1), (20, 20_000), (64, 96))
+    with pytest.raises(ValueError, match='0 bytes'):
+        localizer(tmp_path / 'b.jpg')
+    with pytest.raises(ValueError, match='0 bytes'):
+        localizer(tmp_path, on_error='raise')
+
+
+def test_wrong_options_are_refused_before_any_work(localizer):
+    for options, message in [
+        ({'box': 'big'}, 'box must be'),
+        ({'threshold': 2}, 'threshold'),
+        ({'topk': 0}, 'topk'),
+        ({'on_error': 'ignore'}, 'on_error'),
+        ({'method': 'magic'}, 'method must be'),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            localizer(picture(), **options)
+
+
+def test_stock_mmpretrain_name_weights_and_the_preprocessor(tmp_path):
+    """Channel order, mean and scale of a stock model come out as its own pipeline's."""
+    name = 'mobilenet-v2_8xb32_in1k'
+    torch.manual_seed(0)
+    reference = Localizer(name, device='cpu')
+    model = reference.loaded.model
+    torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': ['c'] * 1000}}}, tmp_path / 'w')
+    localizer = Localizer(name, weights=tmp_path / 'w', device='cpu')
+    assert localizer.loaded.size == (224, 224)
+    assert localizer.classes == ('c',) * 1000
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    inputs = torch.from_numpy((image / 255 - MEAN) / STD).permute(2, 0, 1)[None].float()
+    torch.testing.assert_close(localizer.loaded.inputs([image]), inputs, atol=2e-3, rtol=1e-3)
+    (found,) = localizer(image, topk=3)
+    features = model.backbone(inputs)[-1]
+    expected = torch.einsum('kd,dhw->khw', model.head.fc.weight[found.labels], features[0]).detach()
+    np.testing.assert_allclose(found.maps, expected, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_config_file_and_ill_fitting_weights(tmp_path):
+    config = tmp_path / 'tiny.py'
+    config.write_text(
+        "default_scope = 'mmpretrain'\n"
+        'data_preprocessor = dict(mean=[0, 0, 0], std=[255, 255, 255], to_rgb=False)\n'
+        "model = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18, base_channels=8, "
+        "stem_channels=8), neck=dict(type='GlobalAveragePooling'), head=dict(type='LinearClsHead', num_classes=4, "
+        'in_channels=64))\n'
+        "test_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=(96, 64))]))\n"
+    )
+    localizer = Localizer(config, device='cpu')
+    assert localizer.loaded.size == (64, 96)
+    image = picture()
+    bgr = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+    torch.testing.assert_close(localizer.loaded.inputs([image]), bgr)
+    state = localizer.loaded.model.state_dict()
+    torch.save({'state_dict': {k: v for k, v in state.items() if 'fc' not in k}}, tmp_path / 'part.pth')
+    with pytest.raises(ValueError, match=r'2 of the model.s parameters are not in the checkpoint, for example head.fc'):
+        Localizer(config, weights=tmp_path / 'part.pth')
+    state['head.fc.weight'] = torch.zeros(9, 64)
+    torch.save(state, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'do not fit the model .*head.fc.weight'):
+        Localizer(config, weights=tmp_path / 'other.pth')
+    torch.save({'state_dict': {}, 'code': Localizer}, tmp_path / 'code.pth')
+    with pytest.raises(ValueError, match='trust_checkpoint'):
+        Localizer(config, weights=tmp_path / 'code.pth')
+    with pytest.raises(FileNotFoundError, match='no such checkpoint'):
+        Localizer(config, weights=tmp_path / 'absent.pth')
+    with pytest.raises(FileNotFoundError, match='no such config'):
+        Localizer(tmp_path / 'absent.py')
+    with pytest.raises(ValueError, match='neither a config file nor'):
+        Localizer('no-such-model')
+
+
+def test_segmentor_of_mmseg():
+    pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
+    from mmengine.config import Config
+
+    config = Config(
+        {
+            'default_scope': 'mmseg',
+            'data_preprocessor': {'type': 'SegDataPreProcessor', 'mean': [0] * 3, 'std': [255] * 3, 'bgr_to_rgb': True},
+            'model': {
+                'type': 'EncoderDecoder',
+                'backbone': {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'stem_channels': 8},
+                'decode_head': {
+                    'type': 'FCNHead',
+                    'in_channels': 64,
+                    'in_index': 3,
+                    'channels': 8,
+                    'num_convs': 1,
+                    'num_classes': 4,
+                    'norm_cfg': {'type': 'BN'},
+                },
+                'test_cfg': {'mode': 'whole'},
+            },
+        }
+    )
+    torch.manual_seed(0)
+    localizer = Localizer(config, device='cpu', input_size=(64, 96))
+    (found,) = localizer(picture(), classes='all')
+    model = localizer.loaded.model
+    inputs = torch.from_numpy(picture()).permute(2, 0, 1)[None].float() / 255
+    np.testing.assert_allclose(found.maps, model(inputs, mode='tensor')[0].detach(), atol=1e-5)
+    assert localizer(picture(), method='entropy')[0].maps.shape[0] == 1
