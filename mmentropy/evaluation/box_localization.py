@@ -26,18 +26,27 @@ from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP, GT_BBOXES, GT_LA
 from .counting import CountingMetric, Counts, field, name_of, to_numpy
 from .thresholds import given_thresholds
 
+GT_BBOX_LABELS = 'gt_bbox_labels'
 TOP1, TOP5 = 'Top1-Loc', 'Top5-Loc'
 
 
+def ground_truth_labels(sample: dict, metric: object) -> list[int]:
+    """The labels of a sample, at least one."""
+    labels = [int(label) for label in to_numpy(field(sample, GT_LABEL, metric)).reshape(-1)]
+    if not labels:
+        raise ValueError(f'{name_of(sample)} has no label; an image without any class has nothing to localise')
+    return labels
+
+
 def ground_truth_label(sample: dict, metric: object) -> int:
-    """The one ground-truth label of a sample; several are an error, since boxes do not say which class they show."""
-    labels = to_numpy(field(sample, GT_LABEL, metric)).reshape(-1)
+    """The one ground-truth label of a sample; several are an error."""
+    labels = ground_truth_labels(sample, metric)
     if len(labels) != 1:
         raise ValueError(
             f'{name_of(sample)} has {len(labels)} labels, but {type(metric).__name__} evaluates one class an image; '
             'use a data set with one query class an image'
         )
-    return int(labels[0])
+    return labels[0]
 
 
 def class_row(cam_labels: object, label: int, sample: dict) -> int:
@@ -58,9 +67,9 @@ def class_map(sample: dict, label: int, metric: object) -> np.ndarray:
     return to_numpy(field(sample, CAMS, metric)[row])
 
 
-def localizing_map(sample: dict, localizer: str, metric: object) -> np.ndarray:
-    """(h, w) the raw map that ``localizer`` names, of the ground-truth class."""
-    cam = None if localizer == 'entropy' else class_map(sample, ground_truth_label(sample, metric), metric)
+def localizing_map(sample: dict, label: int, localizer: str, metric: object) -> np.ndarray:
+    """(h, w) the raw map that ``localizer`` names, of one class."""
+    cam = None if localizer == 'entropy' else class_map(sample, label, metric)
     entropy_map = None if localizer == 'cam' else to_numpy(field(sample, ENTROPY_MAP, metric))
     return localization_map(cam, entropy_map, localizer)
 
@@ -78,6 +87,8 @@ class BoxLocalizationMetric(CountingMetric):
     ``GT-known`` is MaxBoxAcc@50. ``Top1-Loc`` and ``Top5-Loc`` count an image, at δ = 50, only if its class is (among
     the five) predicted, each with its own maximum over t; the box comes from the ground-truth class's map, which for a
     right top-1 prediction is the predicted class's.
+
+    An image with several labels is one case for each of them that has boxes, by ``gt_bbox_labels``.
 
     The maximum flatters: it picks t on the split that it reports. With ``threshold`` or ``threshold_from``, the figures
     at thresholds that this split did not choose stand beside it: ``BoxAccV2@fixed``, ``BoxAcc@50@transfer``, ….
@@ -134,31 +145,30 @@ class BoxLocalizationMetric(CountingMetric):
 
     def count(self, sample: dict) -> Counts:
         """Hits of one image at each threshold: columns δ …, then Top-1 and Top-5 at δ = 50."""
-        name = name_of(sample)
-        try:
-            img = quantize_map(
-                upsample_map(localizing_map(sample, self.localizer, self), self.eval_size, self.interpolation)
-            )
-            boxes = to_numpy(field(sample, GT_BBOXES, self)).reshape(-1, 4)
-            truths = scale_boxes(boxes, field(sample, 'ori_shape', self)[:2], self.eval_size)
-            hit = hits(best_iou_by_threshold(img, truths, self.thresholds, self.contours), self.iou_thrs)
-        except ValueError as error:
-            raise ValueError(f'{name}: {error}') from error
-        counts = {'images': np.array(1), 'hits': np.zeros((len(self.thresholds), len(self.iou_thrs) + 2), np.int64)}
-        counts['hits'][:, : len(self.iou_thrs)] = hit
-        in_top = self._in_top(sample)
-        for i, right in enumerate(in_top):
-            counts[f'judged{i}'] = np.array(1)
-            if 50 in self.iou_thrs:
-                counts['hits'][:, len(self.iou_thrs) + i] = hit[:, self.iou_thrs.index(50)] & right
+        deltas = len(self.iou_thrs)
+        counts = {'cases': np.array(0), 'hits': np.zeros((len(self.thresholds), deltas + 2), np.int64)}
+        for label, boxes in self._cases(sample):
+            try:
+                cam = localizing_map(sample, label, self.localizer, self)
+                img = quantize_map(upsample_map(cam, self.eval_size, self.interpolation))
+                truths = scale_boxes(boxes, field(sample, 'ori_shape', self)[:2], self.eval_size)
+                hit = hits(best_iou_by_threshold(img, truths, self.thresholds, self.contours), self.iou_thrs)
+            except ValueError as error:
+                raise ValueError(f'{name_of(sample)}: {error}') from error
+            counts['cases'] += 1
+            counts['hits'][:, :deltas] += hit
+            for i, right in enumerate(self._in_top(sample, label)):
+                counts[f'judged{i}'] = counts.get(f'judged{i}', 0) + np.array(1)
+                if 50 in self.iou_thrs:
+                    counts['hits'][:, deltas + i] += hit[:, self.iou_thrs.index(50)] & right
         return counts
 
     def figures(self, totals: Counts) -> dict[str, float]:
         """Percentages and thresholds."""
-        accuracy = 100 * totals['hits'] / totals['images']
+        accuracy = 100 * totals['hits'] / totals['cases']
         names = dict(self.columns)
         for i, name in enumerate((TOP1, TOP5)):
-            if totals.get(f'judged{i}', 0) != totals['images']:  # maps without predictions
+            if totals.get(f'judged{i}', 0) != totals['cases']:  # maps without predictions
                 names.pop(name, None)
         oracle = accuracy[: self.oracle_size]
         best = {name: int(oracle[:, column].argmax()) for name, column in names.items()}
@@ -184,12 +194,23 @@ class BoxLocalizationMetric(CountingMetric):
             results[f'GT-known{suffix}'] = float(figures['50'])
         return results | {f'{name}{suffix}': float(figures[name]) for name in (TOP1, TOP5) if name in figures}
 
-    def _in_top(self, sample: dict) -> tuple[bool, ...]:
+    def _cases(self, sample: dict) -> list[tuple[int, np.ndarray]]:
+        """(label, its boxes): one label has all boxes, several have those that ``gt_bbox_labels`` gives them."""
+        labels = ground_truth_labels(sample, self)
+        boxes = to_numpy(field(sample, GT_BBOXES, self)).reshape(-1, 4)
+        if len(labels) == 1:
+            return [(labels[0], boxes)]
+        owners = to_numpy(field(sample, GT_BBOX_LABELS, self)).reshape(-1)
+        cases = [(label, boxes[owners == label]) for label in labels if (owners == label).any()]
+        if not cases:
+            raise ValueError(f'{name_of(sample)}: none of its labels {labels} has a box in {GT_BBOX_LABELS}')
+        return cases
+
+    def _in_top(self, sample: dict, label: int) -> tuple[bool, ...]:
         """Whether the class is right, and among the five best; as far as there are predictions."""
         if sample.get(PRED_SCORE) is not None:
             scores = to_numpy(sample[PRED_SCORE])
-            label = ground_truth_label(sample, self)
             return is_in_top(scores, label, 1), is_in_top(scores, label, 5)
         if sample.get(PRED_LABEL) is not None:
-            return (int(to_numpy(sample[PRED_LABEL]).reshape(-1)[0]) == ground_truth_label(sample, self),)
+            return (label in to_numpy(sample[PRED_LABEL]).reshape(-1).tolist(),)
         return ()

@@ -8,7 +8,7 @@ import numpy as np
 from mmentropy.ops.localization import LOCALIZERS, grid_pointing
 from mmentropy.registry import METRICS
 
-from .box_localization import localizing_map
+from .box_localization import ground_truth_label, localizing_map
 from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
 
 TILE_BBOX = 'tile_bbox'
@@ -35,10 +35,9 @@ class GridPointingMetric(CountingMetric):
     def count(self, sample: dict) -> Counts:
         """The share of one mosaic, in fixed point."""
         tile = to_numpy(field(sample, TILE_BBOX, self))
+        cam = localizing_map(sample, ground_truth_label(sample, self), self.localizer, self)
         try:
-            share = grid_pointing(
-                localizing_map(sample, self.localizer, self), tile, field(sample, 'ori_shape', self)[:2]
-            )
+            share = grid_pointing(cam, tile, field(sample, 'ori_shape', self)[:2])
         except ValueError as error:
             raise ValueError(f'{name_of(sample)}: {error}') from error
         return {'images': np.array(1), 'share': fixed(share or 0.0), 'empty': np.array(share is None)}

@@ -11,7 +11,7 @@ from mmentropy.ops.pixel_metrics import mass_shares
 from mmentropy.registry import METRICS
 from mmentropy.structures import GT_MASK, PART_MASK
 
-from .box_localization import localizing_map
+from .box_localization import ground_truth_label, localizing_map
 from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
 
 REGIONS = ('part', 'object', 'background')
@@ -48,7 +48,8 @@ class PartCoverageMetric(CountingMetric):
         part = to_numpy(field(sample, PART_MASK, self)) > 0
         if part.shape != mask.shape:
             raise ValueError(f'{name_of(sample)}: part_mask {part.shape} and gt_mask {mask.shape} differ in shape')
-        cam = resize_map(localizing_map(sample, self.localizer, self), mask.shape, self.interpolation)
+        cam = localizing_map(sample, ground_truth_label(sample, self), self.localizer, self)
+        cam = resize_map(cam, mask.shape, self.interpolation)
         try:
             shares = mass_shares(cam, mask, part)
         except ValueError as error:

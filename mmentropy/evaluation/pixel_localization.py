@@ -24,7 +24,7 @@ from mmentropy.ops.pixel_metrics import (
 from mmentropy.registry import METRICS
 from mmentropy.structures import CAM_LABELS, CAMS, GT_MASK, IGNORE_MASK
 
-from .box_localization import class_row, ground_truth_label, localizing_map
+from .box_localization import class_row, ground_truth_labels, localizing_map
 from .counting import UNIT, CountingMetric, Counts, field, name_of, to_numpy
 from .thresholds import given_thresholds
 
@@ -43,6 +43,9 @@ class PixelLocalizationMetric(CountingMetric):
     (Dice of the foreground) are means over the images, ``Maxpooled-…`` come from the pooled counts; a pixel is
     foreground from the threshold on (≥), which is the best on this split. ``F1-`` (background) is read at the threshold
     of ``F1+``. At given thresholds the same figures follow as ``IoU@fixed``, ``IoU@transfer``, ….
+
+    ``gt_mask`` is the union of an image's objects. An image with several labels is therefore compared with the maximum
+    of their normalised maps, and counts for each of them in ``mPxAP``.
 
     Images whose mask has no foreground have no IoU and no F1⁺, those without background no F1⁻: they are left out of
     the means over images and counted in ``empty_masks`` and ``full_masks``.
@@ -98,16 +101,17 @@ class PixelLocalizationMetric(CountingMetric):
         per_image = np.stack([iou_score(confusion), *dice_scores(confusion)])
         return {
             'images': np.array(1),
-            f'{CLASS}{ground_truth_label(sample, self)}': histogram,
+            'histogram': histogram,
+            **{f'{CLASS}{label}': histogram for label in ground_truth_labels(sample, self)},
             'scores': np.round(np.nan_to_num(per_image) * UNIT).astype(np.int64),
             'scored': (~np.isnan(per_image[:, 0])).astype(np.int64),
         }
 
     def figures(self, totals: Counts) -> dict[str, float]:
         """Percentages and thresholds."""
-        histograms = [totals[name] for name in sorted(totals) if name.startswith(CLASS)]
-        pooled = np.sum(histograms, axis=0)
-        by_class = [average_precision(self._protocol_bins(histogram)) for histogram in histograms]
+        pooled = totals['histogram']
+        classes = sorted(name for name in totals if name.startswith(CLASS))  # one order in every process
+        by_class = [average_precision(self._protocol_bins(totals[name])) for name in classes]
         by_class = [value for value in by_class if value is not None]
         if not by_class:
             raise ValueError('PixelLocalizationMetric: no image of the split has a foreground pixel in its gt_mask')
@@ -145,7 +149,13 @@ class PixelLocalizationMetric(CountingMetric):
     def _scores(self, sample: dict) -> torch.Tensor:
         """(H, W) in [0, 1]: by OpenCV on the CPU, as in the protocol; a class map on a GPU stays there."""
         cams = sample.get(CAMS)
-        if self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda:
-            row = class_row(field(sample, CAM_LABELS, self), ground_truth_label(sample, self), sample)
-            return upsample_on_device(cams[row], self.eval_size)
-        return torch.from_numpy(upsample_map(localizing_map(sample, self.localizer, self), self.eval_size))
+        on_gpu = self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda
+        scores = []
+        for label in ground_truth_labels(sample, self):
+            if on_gpu:
+                row = class_row(field(sample, CAM_LABELS, self), label, sample)
+                scores.append(upsample_on_device(cams[row], self.eval_size))
+            else:
+                cam = localizing_map(sample, label, self.localizer, self)
+                scores.append(torch.from_numpy(upsample_map(cam, self.eval_size)))
+        return torch.stack(scores).amax(0) if len(scores) > 1 else scores[0]

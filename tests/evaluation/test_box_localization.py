@@ -137,6 +137,28 @@ def test_class_agnostic_map_serves_every_class():
     assert evaluate(BoxLocalizationMetric(**TINY), samples) == expected
 
 
+def test_several_labels_are_cases_of_their_own():
+    """One image with two labels counts as two images that share its maps and predictions."""
+    single = []
+    for s in make_samples(8):
+        other = next(int(c) for c in s['cam_labels'] if c != s['gt_label'])
+        box = np.float32([[3, 3, 30, 30]])
+        single += [s, s | {'gt_label': [other], 'gt_bboxes': box}]
+    both = [
+        a
+        | {
+            'gt_label': [int(a['gt_label']), b['gt_label'][0], 77],  # 77 has no box: no case
+            'gt_bboxes': np.concatenate([b['gt_bboxes'], a['gt_bboxes']]),
+            'gt_bbox_labels': b['gt_label'] + [int(a['gt_label'])] * len(a['gt_bboxes']),
+        }
+        for a, b in zip(single[::2], single[1::2])
+    ]
+    assert evaluate(BoxLocalizationMetric(**TINY), both) == evaluate(BoxLocalizationMetric(**TINY), single)
+    none = both[0] | {'gt_bbox_labels': [55] * 9, 'gt_bboxes': np.zeros((9, 4))}
+    with pytest.raises(ValueError, match='none of its labels'):
+        BoxLocalizationMetric(**TINY).process(None, [none])
+
+
 def test_half_precision_maps_and_builds_from_any_scope():
     samples = make_samples(6)
     for s in samples:
@@ -153,7 +175,8 @@ def test_half_precision_maps_and_builds_from_any_scope():
         ({'gt_bboxes': np.zeros((0, 4))}, ValueError, 'image_0.jpg: an image without a ground-truth box'),
         ({'gt_bboxes': None}, KeyError, "image_0.jpg has no 'gt_bboxes', which BoxLocalizationMetric reads"),
         ({'cam_labels': torch.tensor([90, 91, 92])}, ValueError, 'image_0.jpg has maps of the classes'),
-        ({'gt_label': torch.tensor([0, 1])}, ValueError, 'image_0.jpg has 2 labels'),
+        ({'gt_label': torch.tensor([0, 1])}, KeyError, "image_0.jpg has no 'gt_bbox_labels'"),
+        ({'gt_label': torch.tensor([], dtype=int)}, ValueError, 'image_0.jpg has no label'),
         ({'cams': torch.full((4, 7, 7), float('nan'))}, ValueError, 'image_0.jpg: a score map holds NaN'),
     ],
 )

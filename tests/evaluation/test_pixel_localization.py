@@ -100,6 +100,17 @@ def test_transfer(tmp_path):
             assert results[f'wsol/{companion}@transfer'] == pytest.approx(curves[companion][at], abs=1e-6)
 
 
+def test_several_labels_share_the_union():
+    s = make_sample(0)
+    first, second = (int(label) for label in s['cam_labels'][:2])
+    maps = [prepared(s | {'gt_label': torch.tensor([label])})[0] for label in (first, second)]
+    _, mask, valid = prepared(s)
+    results = evaluate(PixelLocalizationMetric(**TINY), [s | {'gt_label': torch.tensor([first, second])}])
+    expected = precision_area(np.maximum(*maps)[valid], mask[valid])
+    assert results['wsol/PxAP'] == pytest.approx(expected, abs=1e-9)
+    assert results['wsol/mPxAP'] == pytest.approx(expected, abs=1e-9)
+
+
 def test_empty_and_full_masks_are_counted_and_left_out():
     samples = make_samples(6)
     expected = evaluate(PixelLocalizationMetric(**TINY), samples)
