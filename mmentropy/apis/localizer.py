@@ -138,11 +138,15 @@ class Localizer:
             on_error = 'raise' if is_single(images) else 'record'
         total = count_images(images)
         stream = self.stream(images, classes, method, box, threshold, topk, on_error)
-        if not progress or (total is not None and total <= self.batch_size):
-            return list(stream)
-        from rich.progress import track
+        if progress and (total is None or total > self.batch_size):
+            from rich.progress import track
 
-        return list(track(stream, 'localising', total=total))
+            stream = track(stream, 'localising', total=total)
+        results = list(stream)
+        for result in results:
+            if result.error:
+                warnings.warn(result.error, stacklevel=2)
+        return results
 
     def stream(
         self,
@@ -171,7 +175,6 @@ class Localizer:
                 if on_error == 'raise':
                     raise
                 result.error = str(error)
-                warnings.warn(result.error, stacklevel=2)
             batch.append((result, image))
             if sum(image is not None for _, image in batch) == self.batch_size:
                 yield from self._finish(batch, wanted, method, box, topk)

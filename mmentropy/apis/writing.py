@@ -1,0 +1,162 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""What was localised, as files: overlays, COCO boxes, mask PNGs, raw maps."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmentropy.ops.overlay import blend_map
+
+from .images import read_image
+from .localizer import Localization
+
+KINDS = ('overlays', 'boxes', 'masks', 'maps')
+#: Overlays are for looking at: their longer side is at most this many pixels.
+OVERLAY_SIDE = 1024
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write to a temporary name and rename, so that a crash leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def encode(image: np.ndarray, suffix: str) -> bytes:
+    """An image, (H, W) or (H, W, 3) RGB, uint8, as the bytes of a file."""
+    image = image if image.ndim == 2 else image[..., ::-1]
+    return cv2.imencode(suffix, np.ascontiguousarray(image))[1].tobytes()
+
+
+class ResultWriter:
+    """Writes one image's results after the other.
+
+    ``maps/NAME.npz`` holds labels, scores, raw maps, boxes and the image's size, and is what a later run resumes from.
+    ``boxes.json`` is COCO's format: boxes x y w h in pixels, with their class's score.
+
+    Args:
+        out_dir: folder; made when needed.
+        kinds: which of :data:`KINDS` to write.
+        class_names: of all classes, for the categories of ``boxes.json``.
+        settings: model, method and options as text: a result that was written with others is not taken up again.
+    """
+
+    def __init__(
+        self,
+        out_dir: str | Path,
+        kinds: tuple[str, ...] = KINDS,
+        class_names: tuple[str, ...] | None = None,
+        settings: str = '',
+    ) -> None:
+        unknown = set(kinds) - set(KINDS)
+        if unknown:
+            raise ValueError(f'unknown kind of output {sorted(unknown)[0]!r}; known are {", ".join(KINDS)}')
+        self.out_dir, self.kinds, self.class_names = Path(out_dir), tuple(kinds), class_names
+        self.settings = settings
+        self.images: list[dict] = []
+        self.annotations: list[dict] = []
+        self.categories: dict[int, str] = {}
+
+    def path(self, kind: str, name: str, suffix: str) -> Path:
+        """Where one image's file goes: sub-folders of the input are kept, ``a.jpg`` becomes ``a.jpg.png``."""
+        parts = [part for part in Path(name).parts if part not in ('..', '/', os.sep)]
+        return self.out_dir / kind / Path(*parts[:-1]) / (parts[-1] + suffix)
+
+    def done(self, name: str) -> Localization | None:
+        """The result that an earlier run wrote with the same settings, or None."""
+        path = self.path('maps', name, '.npz')
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored['settings']) != self.settings:
+                return None
+            boxes, counts = stored['boxes'], stored['box_counts']
+            return Localization(
+                name,
+                tuple(stored['size'].tolist()),
+                stored['labels'],
+                tuple(stored['class_names'].tolist()),
+                stored['scores'],
+                stored['maps'],
+                np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
+                float(stored['threshold']),
+            )
+
+    def write(self, result: Localization, source: object) -> None:
+        """Write what was asked for of one image; ``source`` is what :func:`read_image` reads it from."""
+        if 'overlays' in self.kinds:
+            self._write_overlays(result, read_image(source))
+        if 'masks' in self.kinds:
+            for label, mask in zip(result.labels.tolist(), result.masks):
+                data = encode(mask.astype(np.uint8) * 255, '.png')
+                write_bytes(self.path('masks', result.name, f'.{label}.png'), data)
+        if 'maps' in self.kinds:
+            buffer = io.BytesIO()
+            np.savez_compressed(
+                buffer,
+                labels=result.labels,
+                class_names=np.array(result.class_names),
+                scores=result.scores,
+                maps=result.maps,
+                boxes=np.concatenate(result.boxes),
+                box_counts=np.array([len(b) for b in result.boxes]),
+                size=np.array(result.size),
+                threshold=result.threshold,
+                settings=self.settings,
+            )
+            write_bytes(self.path('maps', result.name, '.npz'), buffer.getvalue())
+
+    def _write_overlays(self, result: Localization, image: np.ndarray) -> None:
+        # Imported here: the panels bring Pillow's fonts and matplotlib's data path with them.
+        from mmentropy.visualization.panels import add_caption, draw_boxes, fit_image, scale_boxes
+
+        picture = (
+            fit_image(image, min(OVERLAY_SIDE, max(image.shape[:2]))) if max(image.shape) > OVERLAY_SIDE else image
+        )
+        size = picture.shape[:2]
+        rows = zip(result.labels.tolist(), result.class_names, result.scores, result.upsampled(size), result.boxes)
+        for label, name, score, cam, boxes in rows:
+            drawn = draw_boxes(blend_map(picture, cam), scale_boxes(boxes, result.size, size))
+            write_bytes(
+                self.path('overlays', result.name, f'.{label}.jpg'),
+                encode(add_caption(drawn, f'{name} {score:.2f}'), '.jpg'),
+            )
+
+    def add(self, result: Localization) -> None:
+        """Take a result, new or resumed, into ``boxes.json``."""
+        height, width = result.size
+        image_id = len(self.images) + 1
+        self.images.append({'id': image_id, 'file_name': result.name, 'width': width, 'height': height})
+        for label, name, score, boxes in zip(result.labels.tolist(), result.class_names, result.scores, result.boxes):
+            self.categories[label] = name
+            for x0, y0, x1, y1 in boxes.tolist():
+                self.annotations.append(
+                    {
+                        'id': len(self.annotations) + 1,
+                        'image_id': image_id,
+                        'category_id': label,
+                        'bbox': [round(v, 2) for v in (x0, y0, x1 - x0, y1 - y0)],
+                        'area': round((x1 - x0) * (y1 - y0), 2),
+                        'score': round(float(score), 6),
+                        'iscrowd': 0,
+                    }
+                )
+
+    def close(self) -> None:
+        """Write ``boxes.json``."""
+        if 'boxes' not in self.kinds:
+            return
+        names = dict(enumerate(self.class_names)) if self.class_names else dict(sorted(self.categories.items()))
+        content = {
+            'images': self.images,
+            'annotations': self.annotations,
+            'categories': [{'id': label, 'name': name} for label, name in names.items()],
+        }
+        write_bytes(self.out_dir / 'boxes.json', json.dumps(content, ensure_ascii=False).encode())

@@ -1,0 +1,92 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Class maps, boxes and masks of images: ``python tools/localize.py CONFIG IMAGES... --weights CKPT --out-dir DIR``.
+
+Writes overlays/ (JPEG), boxes.json (COCO), masks/ (PNG) and maps/ (npz, raw). A file that is no image is named and the
+rest is done; the exit status is then 1. Images whose map is already there are not computed again.
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+from mmentropy.engine import one_sentence_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'model', help='config of mmentropy, mmpretrain or mmsegmentation, or name of an mmpretrain model'
+    )
+    parser.add_argument('images', nargs='+', type=Path, help='image files and folders')
+    parser.add_argument('--weights', help="checkpoint; 'pretrained' downloads that of an mmpretrain model")
+    parser.add_argument('--out-dir', type=Path, default=Path('localized'), help='default: localized')
+    parser.add_argument('--method', default='cam', help='cam, entropy, entropy_cam, grad_cam, ... (default: cam)')
+    parser.add_argument(
+        '--classes', nargs='+', help='names or numbers of classes, or all (default: the best of each image)'
+    )
+    parser.add_argument('--topk', type=int, default=1, help='classes an image without --classes')
+    parser.add_argument('--box', default='largest', help='largest or all boxes of a map')
+    parser.add_argument('--threshold', type=float, default=0.2, help="share of the map's maximum (default: 0.2)")
+    parser.add_argument('--write', nargs='+', default=['overlays', 'boxes', 'masks', 'maps'], help='what to write')
+    parser.add_argument('--input-size', type=int, nargs='+', help="height and width, or side; default: the model's")
+    parser.add_argument('--target-layer', help='layer whose output is the feature map; default: found')
+    parser.add_argument('--scales', type=float, nargs='+', default=[1.0], help='average over input sizes')
+    parser.add_argument('--flip', action='store_true', help='average with the mirrored image')
+    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument('--device', help='default: the GPU where there is one')
+    parser.add_argument('--again', action='store_true', help='compute images again that are already there')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from mmentropy.apis import Localizer
+    from mmentropy.apis.images import iterate_images
+    from mmentropy.apis.writing import ResultWriter
+    from mmentropy.engine.progress import progress_bar
+
+    warnings.filterwarnings('ignore')  # of the hosts, at import
+    sources = dict(item for path in args.images for item in iterate_images(path))
+    size = None if args.input_size is None else tuple(args.input_size * 2)[:2]
+    localizer = Localizer(
+        args.model,
+        args.weights,
+        args.device,
+        args.batch_size,
+        size,
+        args.trust_checkpoint,
+        target_layer=args.target_layer,
+        scales=args.scales,
+        flip=args.flip,
+    )
+    classes = args.classes and [int(c) if c.isdigit() else c for c in args.classes]
+    classes = 'all' if classes == ['all'] else classes
+    options = (classes, args.method, args.box, args.threshold, args.topk)
+    settings = repr((args.model, args.weights, size, args.target_layer, args.scales, args.flip, options))
+    writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings)
+    results = {} if args.again else {name: writer.done(name) for name in sources}
+    todo = [name for name in sources if results.get(name) is None]
+    failed = []
+    with progress_bar() as bar:
+        stream = localizer.stream([sources[name] for name in todo], *options)
+        for result, name in zip(bar.track(stream, total=len(todo), description='localising'), todo):
+            result.name = name
+            if result.error:
+                failed.append(result.error)
+                bar.console.print(result.error, markup=False, highlight=False, soft_wrap=True)
+                continue
+            writer.write(result, sources[name])
+            results[name] = result
+    for name in sources:
+        if results.get(name) is not None:
+            writer.add(results[name])
+    writer.close()
+    print(f'{len(writer.images)} image(s), {len(writer.annotations)} box(es) in {args.out_dir}; {len(failed)} refused')
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()
