@@ -77,9 +77,10 @@ class MosaicLocalization(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """Choose partners and places: an entry holds the wrapped set's indices tile by tile and the query's tile."""
-        labels = self.source.get_gt_labels()
-        if labels.ndim != 1:
+        labels = [self.source.get_data_info(i)['gt_label'] for i in range(len(self.source))]
+        if any(isinstance(label, list) for label in labels):
             raise ValueError('a mosaic is made of single-label images; the wrapped set has several labels an image')
+        labels = np.array(labels)
         count, members = self.grid**2, {int(c): np.flatnonzero(labels == c).tolist() for c in np.unique(labels)}
         if len(members) < count:
             raise ValueError(

@@ -24,8 +24,8 @@ class Source:
     Attributes:
         names: patterns of its name in the source directory, archives and unpacked directories alike.
         target: directory below the destination.
-        strip: leading directory inside it that is left out, a pattern; what lies outside it is left out too. With ``**/``
-            at its beginning: at any depth.
+        strip: leading directory inside it that is left out, a pattern; what lies outside it is left out. It may be
+            at any depth if the pattern begins with ``**/``.
         required: whether the set can do without.
         url: where it is published.
         nested: members that are tar archives themselves go into a directory of their name (ILSVRC's training set).
