@@ -17,9 +17,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from mmentropy.ops.permutohedral import Permutohedral, splat_blur
+from .jit import jit
+from .permutohedral import Permutohedral, splat_blur
 
 NORMALIZATIONS = ('symmetric', 'before', 'after', 'none')
 Compat = float | Sequence[float] | np.ndarray
@@ -157,7 +158,7 @@ def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple
     return _Filter(lattice, splat, cut, ones, np.ascontiguousarray(compat))
 
 
-@njit(cache=True, parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
+@jit(parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
 def _add_message(lattice, vertex, share, ones, compat, diagonal, logits, start, q, last):
     """logits += C · slice(lattice), and on an iteration's last kernel Q = softmax(logits); one sweep over pixels.
 

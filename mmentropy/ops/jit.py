@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +14,22 @@ import numba
 _announced: set[Any] = set()
 
 
-def jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """``numba.njit(cache=True)``; without a cache where neither the package nor the user's cache folder is writable.
 
     numba looks for a folder while decorating (beside the source, then the user's cache, or ``NUMBA_CACHE_DIR``) and
     raises where it finds none; a read-only installation must still import.
+
+    Args:
+        function: what to compile; left out when options are given, ``@jit(parallel=True)``.
+        **options: further options of ``numba.njit``.
     """
+    if function is None:
+        return functools.partial(jit, **options)
     try:
-        return numba.njit(cache=True)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        return numba.njit(function)
+        return numba.njit(**options)(function)
 
 
 def is_cached(kernel: Any) -> bool:

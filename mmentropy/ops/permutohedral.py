@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from .jit import announce_compilation, jit
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.ndarray, weight: np.ndarray) -> None:
     """Find the simplex of each feature: its remainder-0 corner divided by d + 1, the coordinate ranks, the weights."""
     n, d = features.shape
@@ -60,7 +62,7 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
             weight[p, r] = bary[r]
 
 
-@njit(cache=True)
+@jit
 def _slot(table: np.ndarray, shift: int, key: int) -> int:
     """The slot of a key in an open-addressed table (multiplicative hashing, linear probing; -1 marks an empty slot)."""
     mask = len(table) - 1
@@ -70,7 +72,7 @@ def _slot(table: np.ndarray, shift: int, key: int) -> int:
     return slot
 
 
-@njit(cache=True)
+@jit
 def _number(
     cell: np.ndarray, rank: np.ndarray, low: np.ndarray, stride: np.ndarray, vertex: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -108,7 +110,7 @@ def _number(
     return keys[:count].copy(), table, number, 64 - bits
 
 
-@njit(cache=True, parallel=True)
+@jit(parallel=True)
 def _neighbours(
     keys: np.ndarray, table: np.ndarray, number: np.ndarray, shift: int, stride: np.ndarray, out: np.ndarray
 ) -> None:
@@ -129,7 +131,7 @@ def _neighbours(
                 out[j, v, side] = number[slot] if table[slot] == other else count
 
 
-@njit(cache=True)
+@jit
 def _invert(vertex: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the transposed incidence: for each vertex the entries (flat indices into ``vertex``) that touch it."""
     flat = vertex.ravel()
@@ -145,7 +147,7 @@ def _invert(vertex: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return start[: count + 1], entry
 
 
-@njit(cache=True, parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
+@jit(parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
 def splat_blur(
     values: np.ndarray,
     weight: np.ndarray,
@@ -181,7 +183,7 @@ def splat_blur(
     return lattice
 
 
-@njit(cache=True, parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
+@jit(parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
 def _slice(lattice: np.ndarray, vertex: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
     channels = out.shape[1]
     for p in prange(len(vertex)):
@@ -220,6 +222,7 @@ class Permutohedral:
         cell = np.empty((n, d + 1), np.int32)
         rank = np.empty((n, d + 1), np.int8)
         self.weight = np.empty((n, d + 1), np.float32)
+        announce_compilation(_locate)
         _locate(features, scale, cell, rank, self.weight)
         # Two spare cells a side keep every neighbour's packed key free of wrap-around.
         low = cell[:, :d].min(axis=0).astype(np.int64) - 3
