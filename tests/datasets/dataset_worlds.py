@@ -141,7 +141,7 @@ def openimages(root: Path) -> Path:
         folder = root / 'metadata' / split
         ids = [f'{split}/01226z/aa.jpg', f'{split}/0138tl/bb.jpg']
         for i, image in enumerate(ids):
-            photo(root / image, 60, 40, seed=30 + i + len(split))
+            photo(root / image, 60, 40, seed=30 + i + 10 * len(split))
         text(folder / 'image_ids.txt', *ids, end='')
         text(folder / 'class_labels.txt', f'{ids[0]},0', f'{ids[1]},1', end='')
         text(folder / 'image_sizes.txt', '', end='\n')
