@@ -44,7 +44,7 @@ EVALUATION_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evalua
 TRAINED, METRICS, LOG = 'trained.json', 'metrics', 'console.log'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run:
     """One model of a comparison.
 
@@ -187,16 +187,9 @@ def plan_runs(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f'the configs are told apart by their file names, and {twice[0]} is there more than once')
+    given = (options or {}, evaluations or {}, evaluation_options or {})
     return [
-        Run(
-            name,
-            config,
-            seed,
-            Path(work_dir) / name / f'seed{seed}',
-            options or {},
-            evaluations or {},
-            evaluation_options or {},
-        )  # fmt: skip
+        Run(name, config, seed, Path(work_dir) / name / f'seed{seed}', *given)
         for seed in seeds
         for name, config in zip(names, configs)
     ]

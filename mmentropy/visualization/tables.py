@@ -1,0 +1,154 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Tables of repeated measurements, mean ± spread, as Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Figures of which less is better; the best of a column is set in bold.
+LOWER_IS_BETTER = ('loss', 'error', 'part_coverage')
+#: Figures of which neither more nor less is better.
+NEITHER = ('entropy', 'threshold')
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure over its repetitions: ``mean``, ``spread`` (the sample standard deviation; None for one) and ``n``."""
+
+    mean: float
+    spread: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Measured:
+        """Summarise at least one value."""
+        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+    def text(self, digits: int = 1, sign: str = '±') -> str:
+        """``61.3 ± 0.4``, or ``61.3`` of a single run."""
+        mean = f'{self.mean:.{digits}f}'
+        return mean if self.spread is None else f'{mean} {sign} {self.spread:.{digits}f}'
+
+
+Table = Mapping[str, Mapping[str, Measured]]
+
+
+def summarize(repeats: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, Measured]]:
+    """row -> figures of each repetition, to row -> column -> :class:`Measured`.
+
+    A repetition that lacks a figure is left out of that figure, whose ``n`` says so.
+    """
+    table = {}
+    for row, measured in repeats.items():
+        columns = list(dict.fromkeys(key for figures in measured for key in figures))
+        table[row] = {key: Measured.of([figures[key] for figures in measured if key in figures]) for key in columns}
+    return table
+
+
+def columns_of(table: Table, wanted: Sequence[str] | None = None) -> list[str]:
+    """The columns that some row has, in order of appearance; only the ``wanted`` ones if given, in their order.
+
+    Raises:
+        KeyError: for a wanted column that no row has, with the ones that are there.
+    """
+    there = list(dict.fromkeys(key for row in table.values() for key in row))
+    missing = [key for key in wanted or () if key not in there]
+    if missing and there:
+        raise KeyError(f'no run has the figure {missing[0]!r}; there are {", ".join(there)}')
+    return there if wanted is None else [key for key in wanted if key in there]
+
+
+def best_rows(table: Table, column: str) -> set[str]:
+    """The rows whose mean is the best of a column; none where the column has no better and worse."""
+    means = {row: figures[column].mean for row, figures in table.items() if column in figures}
+    name = column.lower()
+    if len(means) < 2 or any(word in name for word in NEITHER):
+        return set()
+    pick = min if any(word in name for word in LOWER_IS_BETTER) else max
+    best = pick(means.values())
+    return {row for row, mean in means.items() if mean == best}
+
+
+def _digits(column: str) -> int:
+    return 3 if any(word in column.lower() for word in NEITHER) else 1
+
+
+def _cells(table: Table, columns: Sequence[str], sign: str, bold: str) -> list[list[str]]:
+    best = {column: best_rows(table, column) for column in columns}
+    rows = []
+    for row, figures in table.items():
+        cells = [str(max((figure.n for figure in figures.values()), default=0))]
+        for column in columns:
+            text = figures[column].text(_digits(column), sign) if column in figures else ''
+            cells.append(bold.format(text) if row in best[column] else text)
+        rows.append([row, *cells])
+    return rows
+
+
+def markdown_table(table: Table, columns: Sequence[str]) -> str:
+    """A pipe table; the best mean of a column is bold."""
+    lines = [['method', 'runs', *columns], ['---', *['--:'] * (len(columns) + 1)]]
+    lines += _cells(table, columns, '±', '**{}**')
+    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
+
+
+def latex_table(table: Table, columns: Sequence[str]) -> str:
+    """A ``tabular`` for booktabs; the best mean of a column is bold."""
+    head = ' & '.join(_tex(name) for name in ['method', 'runs', *columns])
+    body = _cells(table, columns, r'$\pm$', r'\textbf{{{}}}')
+    lines = [' & '.join([_tex(row), *cells]) + r' \\' for row, *cells in body]
+    spec = 'l' + 'r' * (len(columns) + 1)
+    start = [rf'\begin{{tabular}}{{{spec}}}', r'\toprule', head + r' \\', r'\midrule']
+    return '\n'.join([*start, *lines, r'\bottomrule', r'\end{tabular}', ''])
+
+
+def csv_table(table: Table, columns: Sequence[str]) -> str:
+    """Full precision, for further work: row, column, mean, spread, n; one line a figure."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator='\n')
+    writer.writerow(['method', 'figure', 'mean', 'spread', 'runs'])
+    for row, figures in table.items():
+        for column in columns:
+            if column in figures:
+                cell = figures[column]
+                writer.writerow([row, column, cell.mean, '' if cell.spread is None else cell.spread, cell.n])
+    return out.getvalue()
+
+
+def write_tables(out: str | Path, table: Table, columns: Sequence[str] | None = None) -> list[Path]:
+    """Write ``out.md`` and ``out.tex`` with the ``columns`` and ``out.csv`` with every figure.
+
+    Returns:
+        the three paths. Each is written to a temporary name and renamed.
+    """
+    out = Path(out)
+    if out.suffix in ('.md', '.csv', '.tex'):
+        out = out.with_suffix('')
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shown = columns_of(table, columns)
+    texts = {
+        '.md': markdown_table(table, shown),
+        '.csv': csv_table(table, columns_of(table)),
+        '.tex': latex_table(table, shown),
+    }
+    paths = []
+    for suffix, text in texts.items():
+        path = out.with_name(out.name + suffix)
+        temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+        temporary.write_text(text, encoding='utf-8')
+        temporary.replace(path)
+        paths.append(path)
+    return paths
+
+
+def _tex(text: str) -> str:
+    """Plain text for LaTeX."""
+    for char in ('\\', '&', '%', '$', '#', '_', '{', '}'):
+        text = text.replace(char, '\\' + char if char != '\\' else r'\textbackslash ')
+    return text

@@ -1,0 +1,65 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Train and evaluate configs × seeds, what is missing of them, and write one table.
+
+``python tools/analysis_tools/compare.py CONFIG... --seeds 0 1 --work-dir DIR --out table`` writes table.md, table.csv
+and table.tex. Started again it goes on where it was stopped: a finished run is not repeated, an interrupted one resumes
+from its last epoch and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmentropy.engine import one_sentence_errors
+
+COLUMNS = [
+    'accuracy/top1',
+    'wsol/MaxBoxAccV2',
+    'wsol/GT-known',
+    'wsol/Top1-Loc',
+    'wsol/PxAP',
+    'wsol/entropy',
+]
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('configs', nargs='+', help='config files, one a row of the table')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each config (default: 0)')
+    parser.add_argument('--work-dir', required=True, help='where runs lie: DIR/<config name>/seed<n>')
+    parser.add_argument('--out', help='name of the tables without suffix (default: <work-dir>/table)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys of every run')
+    parser.add_argument(
+        '--eval-configs',
+        nargs='+',
+        default=[],
+        metavar='[NAME=]CONFIG',
+        help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
+    )
+    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-configs')
+    parser.add_argument('--columns', nargs='+', help='figures in the Markdown and LaTeX table (the CSV has all)')
+    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
+    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from pathlib import Path
+
+    from mmentropy.apis.comparison import execute_and_tabulate, named_configs, plan_runs
+
+    runs = plan_runs(
+        args.configs, args.seeds, args.work_dir, args.cfg_options, named_configs(args.eval_configs), args.eval_options
+    )
+    out = args.out or Path(args.work_dir) / 'table'
+    failed = execute_and_tabulate(runs, out, args.columns, COLUMNS, args.jobs, args.dry_run)
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()
