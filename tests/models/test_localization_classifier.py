@@ -109,13 +109,15 @@ def test_behaves_as_image_classifier_with_a_stock_neck_and_head(images):
         head=dict(type='mmpretrain.LinearClsHead', num_classes=7, in_channels=64),
         data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', num_classes=7),
     ).eval()
-    assert host.load_state_dict(ours.state_dict()) and ours.load_state_dict(host.state_dict())
+    host.load_state_dict(ours.state_dict(), strict=True)
+    ours.load_state_dict(host.state_dict(), strict=True)
     with torch.no_grad():
         a, b = ours(images, samples(), mode='predict'), host(images, samples(), mode='predict')
     for x, y in zip(a, b):
         assert torch.equal(x.pred_score, y.pred_score)
         assert 'cams' not in x
-    ours.train(), host.train()
+    ours.train()
+    host.train()
     assert torch.equal(ours(images, samples(), mode='loss')['loss'], host(images, samples(), mode='loss')['loss'])
 
 
