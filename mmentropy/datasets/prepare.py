@@ -318,13 +318,10 @@ def voc_trainaug(src: Path, dst: Path) -> None:
 
     trainaug = (SBD train ∪ SBD val ∪ VOC train) − VOC val: 10 582 images. Without SBD or a ready list nothing is done.
     """
-    import io
-
     import numpy as np
-    from PIL import Image
     from scipy.io import loadmat
 
-    from mmentropy.ops.masks import voc_palette
+    from mmentropy.datasets.palette import palette_png
 
     lists, aug = dst / 'ImageSets/Segmentation', dst / 'SegmentationClassAug'
     sbd = dst / '.sbd/dataset'
@@ -341,12 +338,7 @@ def voc_trainaug(src: Path, dst: Path) -> None:
                     write_file(place, stream)
                 continue
             mask = loadmat(sbd / 'cls' / f'{key}.mat')['GTcls']['Segmentation'][0, 0]
-            image = Image.fromarray(np.asarray(mask, dtype=np.uint8), mode='P')
-            image.putpalette(voc_palette().ravel().tolist())
-            buffer = io.BytesIO()
-            image.save(buffer, 'PNG')
-            buffer.seek(0)
-            write_file(place, buffer)
+            write_file(place, palette_png(np.asarray(mask)))
         write_lines(lists / 'trainaug.txt', chosen)
     elif (lists / 'trainaug.txt').is_file():
         rows = (lists / 'trainaug.txt').read_text().splitlines()
