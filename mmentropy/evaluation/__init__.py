@@ -6,6 +6,7 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from .box_localization import BoxLocalizationMetric
 from .dice import DiceMetric
 from .entropy import EntropyMetric
+from .error_analysis import ErrorAnalysisMetric
 from .grid_pointing import GridPointingMetric
 from .part_coverage import PartCoverageMetric
 from .pixel_localization import PixelLocalizationMetric
@@ -15,6 +16,7 @@ __all__ = [
     'BoxLocalizationMetric',
     'DiceMetric',
     'EntropyMetric',
+    'ErrorAnalysisMetric',
     'GridPointingMetric',
     'PartCoverageMetric',
     'PixelLocalizationMetric',

@@ -1,0 +1,165 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Why localisations fail: the kind of each image's error, per class and object size, as CSV and a plot."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+
+from mmentropy.ops.boxes import box_iou, scale_boxes
+from mmentropy.ops.errors import KINDS, SIZE_BINS, localization_error, object_share, size_bin
+from mmentropy.ops.localization import contour_boxes, quantize_map, threshold_levels
+from mmentropy.ops.maps import upsample_map
+from mmentropy.registry import METRICS
+from mmentropy.structures import GT_BBOXES, PRED_LABEL, PRED_SCORE
+
+from .box_localization import ground_truth_label, localizing_map
+from .counting import field, name_of, to_numpy
+from .plots import plot_errors
+from .thresholds import given_thresholds
+
+COLUMNS = ('image', 'label', 'predicted', 'kind', 'iou', 'object_share', 'size_bin', 'x0', 'y0', 'x1', 'y1')
+
+
+def analyse_sample(
+    sample: dict,
+    metric: object,
+    threshold: float,
+    iou_thr: int = 50,
+    contours: str = 'largest',
+    localizer: str = 'cam',
+    eval_size: tuple[int, int] = (224, 224),
+) -> dict[str, Any]:
+    """One row of the table, see :class:`ErrorAnalysisMetric`; the box is in pixels of ``eval_size``."""
+    label = ground_truth_label(sample, metric)
+    try:
+        img = quantize_map(upsample_map(localizing_map(sample, label, localizer, metric), eval_size))
+        boxes = to_numpy(field(sample, GT_BBOXES, metric)).reshape(-1, 4)
+        truths = scale_boxes(boxes, field(sample, 'ori_shape', metric)[:2], eval_size)
+        level = int(threshold_levels(np.array(threshold), int(img.max())))
+        found = contour_boxes(img, level, contours)
+        ious = box_iou(found, truths).max(1)
+        box = found[int(ious.argmax())]
+        predicted = _predicted(sample)
+        kind = localization_error(box, truths, predicted in (None, label), iou_thr / 100)
+    except ValueError as error:
+        raise ValueError(f'{name_of(sample)}: {error}') from error
+    share = object_share(truths, eval_size)
+    row = (name_of(sample), label, '' if predicted is None else predicted, kind, round(float(ious.max()), 4))
+    return dict(zip(COLUMNS, (*row, round(share, 4), size_bin(share), *(int(v) for v in box))))
+
+
+def _predicted(sample: dict) -> int | None:
+    if sample.get(PRED_LABEL) is not None:
+        return int(to_numpy(sample[PRED_LABEL]).reshape(-1)[0])
+    return None if sample.get(PRED_SCORE) is None else int(to_numpy(sample[PRED_SCORE]).argmax())
+
+
+def tabulate(rows: Iterable[dict], key: Callable[[dict], Any]) -> list[dict[str, Any]]:
+    """Number of images and percentages of each kind, by ``key`` (sorted)."""
+    counts: dict[Any, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(key(row), Counter())[row['kind']] += 1
+    table = []
+    for name in sorted(counts):
+        total = sum(counts[name].values())
+        shares = {kind: round(100 * counts[name][kind] / total, 2) for kind in KINDS}
+        table.append({'group': name, 'images': total} | shares)
+    return table
+
+
+def write_tables(rows: Sequence[dict], out_dir: str | Path, classes: Sequence[str] | None = None) -> dict[str, float]:
+    """Write ``errors.csv`` (a row an image), ``errors_by_class.csv``, ``errors_by_size.csv`` and ``errors.png``.
+
+    Args:
+        rows: from :func:`analyse_sample`.
+        out_dir: made if it is not there.
+        classes: names of the classes, for the table.
+
+    Returns:
+        ``error_KIND`` → per cent of all images.
+    """
+    if not rows:
+        raise ValueError('there is no image to analyse')
+    out_dir = Path(out_dir)
+    by_class = tabulate(rows, lambda row: row['label'])
+    if classes:
+        by_class = [row | {'group': classes[row['group']]} for row in by_class]
+    names = [name for _, name in SIZE_BINS]
+    by_size = tabulate(rows, lambda row: names.index(row['size_bin']))
+    by_size = [row | {'group': names[row['group']]} for row in by_size]
+    _write_csv(out_dir / 'errors.csv', rows)
+    _write_csv(out_dir / 'errors_by_class.csv', by_class)
+    _write_csv(out_dir / 'errors_by_size.csv', by_size)
+    (total,) = tabulate(rows, lambda row: 'all')
+    plot_errors([total, *by_size], out_dir / 'errors.png')
+    return {f'error_{kind}': total[kind] for kind in KINDS}
+
+
+def _write_csv(path: Path, rows: Sequence[dict]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    with open(temporary, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
+
+
+@METRICS.register_module()
+class ErrorAnalysisMetric(BaseMetric):
+    """Share (per cent) of the images of each kind of :func:`mmentropy.ops.errors.localization_error`, and tables of it.
+
+    A box is drawn at one threshold, as a user would: around the largest contour, or around all of them, of which the
+    best counts. Keys are ``error_correct``, ``error_wrong_class``, ``error_part``, …; they sum to 100. Without
+    predictions no class is wrong. Only a short row an image is kept.
+
+    Args:
+        threshold: at which boxes are drawn; or
+        threshold_from: JSON of figures with a ``threshold@50`` (of δ), of this split or another.
+        out_dir: where tables and plot go, see :func:`write_tables`; None writes none.
+        iou_thr: δ in per cent.
+        contours, localizer, eval_size: as in :class:`BoxLocalizationMetric`.
+    """
+
+    default_prefix = 'wsol'
+
+    def __init__(
+        self,
+        threshold: float | None = None,
+        threshold_from: str | Path | None = None,
+        out_dir: str | Path | None = None,
+        iou_thr: int = 50,
+        contours: str = 'largest',
+        localizer: str = 'cam',
+        eval_size: int | Sequence[int] = 224,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if (threshold is None) == (threshold_from is None):
+            raise ValueError('ErrorAnalysisMetric needs one of threshold and threshold_from')
+        name = str(iou_thr)
+        given = given_thresholds((name,), 'oracle' if threshold is None else threshold, threshold_from, self.prefix)
+        size = (eval_size, eval_size) if isinstance(eval_size, int) else tuple(eval_size)
+        self.options = dict(iou_thr=iou_thr, contours=contours, localizer=localizer, eval_size=size)
+        self.threshold = next(iter(given.values()))[name]
+        self.out_dir = out_dir
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """A row for each sample."""
+        self.results += [analyse_sample(sample, self, self.threshold, **self.options) for sample in data_samples]
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        """Percentages; the tables are written by the main process, where this is called."""
+        if self.out_dir is None:
+            (total,) = tabulate(results, lambda row: 'all')
+            return {f'error_{kind}': total[kind] for kind in KINDS}
+        return write_tables(results, self.out_dir, (self.dataset_meta or {}).get('classes'))

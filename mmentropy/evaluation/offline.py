@@ -1,0 +1,215 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Metrics over maps in files: all cores, resumable, and no bad image spoils the good ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from .counting import CountingMetric, Counts, add_counts
+from .map_files import MapFolder, Truths, with_map
+
+#: What a bad image may raise; anything else is a bug and stops the run.
+IMAGE_ERRORS = (ValueError, KeyError, OSError)
+CHUNK = 32
+
+
+@dataclass
+class Outcome:
+    """What came of some images.
+
+    Attributes:
+        counts: for each metric.
+        rows: what the row function gave, with the image's index.
+        faults: (id, problem) of each image that was left out.
+        images: number of images that were counted.
+    """
+
+    counts: list[Counts] = field(default_factory=list)
+    rows: list[tuple[int, dict]] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+    images: int = 0
+
+    def add(self, other: Outcome) -> None:
+        """Take over another's counts, rows and faults."""
+        while len(self.counts) < len(other.counts):
+            self.counts.append({})
+        for mine, new in zip(self.counts, other.counts):
+            add_counts(mine, new)
+        self.rows += other.rows
+        self.faults += other.faults
+        self.images += other.images
+
+
+@dataclass
+class MapEvaluation:
+    """Maps, ground truths, and what to compute from each pair.
+
+    Attributes:
+        truths: ground truths.
+        maps: map files.
+        metrics: each counts every image.
+        row: optional function of a sample, for tables.
+        predictions: id → classes, best first; or None. An image without a row is left out.
+        save_every: seconds between two savings of the state.
+    """
+
+    truths: Truths
+    maps: MapFolder
+    metrics: Sequence[CountingMetric] = ()
+    row: Callable[[dict], dict] | None = None
+    predictions: dict[str, list[int]] | None = None
+    save_every: float = 2.0
+
+    def images(self, indices: Sequence[int]) -> Outcome:
+        """Evaluate some images; an image either counts in every metric or is a fault."""
+        outcome = Outcome(counts=[{} for _ in self.metrics])
+        for index in indices:
+            image_id = self.truths.ids[index]
+            try:
+                cam = self.maps.read(image_id)
+                ranked = None
+                if self.predictions is not None:
+                    if image_id not in self.predictions:
+                        raise ValueError('no row in the predictions')
+                    ranked = self.predictions[image_id]
+                sample = with_map(self.truths[index], cam, ranked)
+                counts = [metric.count(sample) for metric in self.metrics]
+                rows = [(index, self.row(sample))] if self.row else []
+            except IMAGE_ERRORS as error:
+                text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+                outcome.faults.append((image_id, text.removeprefix(f'{image_id}: ')))
+                continue
+            outcome.add(Outcome(counts, rows, images=1))
+        return outcome
+
+    def run(
+        self,
+        jobs: int = 1,
+        state: str | Path | None = None,
+        settings: Any = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Outcome:
+        """Evaluate all images.
+
+        Args:
+            jobs: number of processes.
+            state: file that keeps what is done, so that an interrupted run goes on; removed at the end. It is used only
+                if maps, ids and ``settings`` are those it was written with.
+            settings: anything that prints the same for the same evaluation.
+            progress: called with the number of images done and their total.
+
+        Returns:
+            Counts, rows in the order of the ids, and faults in the order of the ids, strangers last.
+        """
+        total = len(self.truths.ids)
+        chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
+        key = hashlib.sha256(repr((self.truths.ids, self.maps.stamp(), settings)).encode()).hexdigest()
+        done, outcome = _load_state(state, key)
+        finished = sum(len(chunks[i]) for i in done)
+        saved = monotonic()
+        progress(finished, total)
+        todo = [i for i in range(len(chunks)) if i not in done]
+        for i, part in self._chunks([(i, chunks[i]) for i in todo], jobs):
+            outcome.add(part)
+            done.add(i)
+            finished += len(chunks[i])
+            if state is not None and monotonic() - saved >= self.save_every:
+                _save_state(state, key, done, outcome)
+                saved = monotonic()
+            progress(finished, total)
+        if state is not None:
+            Path(state).unlink(missing_ok=True)
+        place = {image_id: i for i, image_id in enumerate(self.truths.ids)}
+        outcome.rows.sort(key=lambda row: row[0])
+        outcome.faults.sort(key=lambda fault: place[fault[0]])
+        outcome.faults += [(str(path), 'belongs to no id of the metadata') for path in self.maps.strangers]
+        known = set(place)
+        outcome.faults += [
+            (name, 'predicted, but not in the metadata') for name in self.predictions or () if name not in known
+        ]
+        return outcome
+
+    def _chunks(self, chunks: list[tuple[int, range]], jobs: int) -> Any:
+        """(number, outcome) of each chunk, as they are ready."""
+        if jobs <= 1 or len(chunks) <= 1:
+            for number, indices in chunks:
+                yield number, self.images(indices)
+            return
+        # forked processes share data set and index; the state is handed to each once, never with a chunk
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context('fork' if 'fork' in methods else 'spawn')
+        with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(self,)) as pool:
+            waiting, queue = {}, iter(chunks)
+            while True:
+                for number, indices in queue:
+                    waiting[pool.submit(_work, indices)] = number
+                    if len(waiting) >= 2 * jobs:
+                        break
+                if not waiting:
+                    return
+                ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    yield waiting.pop(future), future.result()
+
+
+_evaluation: MapEvaluation | None = None
+
+
+def _start_worker(evaluation: MapEvaluation) -> None:
+    global _evaluation
+    _evaluation = evaluation
+    # one thread a process: the processes are the parallelism, and a forked OpenMP pool would hang
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _work(indices: range) -> Outcome:
+    if _evaluation is None:
+        raise RuntimeError('the worker was not started by MapEvaluation.run')
+    return _evaluation.images(indices)
+
+
+def _save_state(path: str | Path, key: str, done: set[int], outcome: Outcome) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = {'key': key, 'done': sorted(done), 'rows': outcome.rows, 'faults': outcome.faults, 'images': outcome.images}
+    arrays = {f'{i}|{name}': value for i, counts in enumerate(outcome.counts) for name, value in counts.items()}
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    with open(temporary, 'wb') as file:
+        np.savez(file, plain=np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8), **arrays)
+    temporary.replace(path)
+
+
+def _load_state(path: str | Path | None, key: str) -> tuple[set[int], Outcome]:
+    """Chunks that are done, and their outcome; nothing if the file is not there, damaged, or of another evaluation."""
+    if path is None or not Path(path).is_file():
+        return set(), Outcome()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            plain = json.loads(file['plain'].tobytes())
+            if plain['key'] != key:
+                return set(), Outcome()
+            outcome = Outcome(rows=[tuple(row) for row in plain['rows']], images=plain['images'])
+            outcome.faults = [tuple(fault) for fault in plain['faults']]
+            for name in file.files:
+                if name != 'plain':
+                    number, _, field_name = name.partition('|')
+                    while len(outcome.counts) <= int(number):
+                        outcome.counts.append({})
+                    outcome.counts[int(number)][field_name] = file[name]
+            return set(plain['done']), outcome
+    except (OSError, ValueError, KeyError, EOFError):
+        return set(), Outcome()
