@@ -3,6 +3,9 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 
 from .amp import CpuAmpOptimWrapper, cpu_has_bf16
 from .checkpoint import trust_checkpoints
+from .epoch_seed import EpochSeedHook
+from .minmax_hook import MinMaxScheduleHook
+from .progress import ProgressHook, progress_bar
 from .startup import (
     build_runner,
     load_config,
@@ -14,10 +17,14 @@ from .startup import (
 
 __all__ = [
     'CpuAmpOptimWrapper',
+    'EpochSeedHook',
+    'MinMaxScheduleHook',
+    'ProgressHook',
     'build_runner',
     'cpu_has_bf16',
     'load_config',
     'one_sentence_errors',
+    'progress_bar',
     'set_work_dir',
     'start_processes',
     'trust_checkpoints',

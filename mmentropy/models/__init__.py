@@ -4,8 +4,8 @@
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 
 from . import backbones, classifiers, erasing, heads, losses, necks, segmentors
-from .classifiers import LocalizationClassifier
-from .heads import CAMHead
+from .classifiers import LocalizationClassifier, MinMaxLocalizer
+from .heads import CAMHead, WildcatHead
 from .losses import ConfidencePenaltyLoss, EntropyRegularizedLoss, JeffreysPenaltyLoss
 from .necks import EntropyPooling
 
@@ -16,6 +16,8 @@ __all__ = [
     'EntropyRegularizedLoss',
     'JeffreysPenaltyLoss',
     'LocalizationClassifier',
+    'MinMaxLocalizer',
+    'WildcatHead',
     'backbones',
     'classifiers',
     'erasing',

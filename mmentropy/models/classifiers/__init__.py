@@ -1,4 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 from .localization_classifier import LocalizationClassifier
+from .minmax_localizer import MinMaxLocalizer
 
-__all__ = ['LocalizationClassifier']
+__all__ = ['LocalizationClassifier', 'MinMaxLocalizer']
