@@ -5,19 +5,28 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 
 from . import backbones, classifiers, erasing, heads, losses, necks, segmentors
 from .classifiers import LocalizationClassifier, MinMaxLocalizer
+from .erasing import ADL, RDAP, SPG, ACoL
 from .heads import CAMHead, WildcatHead
 from .losses import ConfidencePenaltyLoss, EntropyRegularizedLoss, JeffreysPenaltyLoss
-from .necks import EntropyPooling
+from .necks import EntropyPooling, GlobalMaxPooling, LSEPooling, PCAMPooling, WildcatPooling
 
 __all__ = [
+    'ADL',
+    'RDAP',
+    'SPG',
+    'ACoL',
     'CAMHead',
     'ConfidencePenaltyLoss',
     'EntropyPooling',
     'EntropyRegularizedLoss',
+    'GlobalMaxPooling',
     'JeffreysPenaltyLoss',
+    'LSEPooling',
     'LocalizationClassifier',
     'MinMaxLocalizer',
+    'PCAMPooling',
     'WildcatHead',
+    'WildcatPooling',
     'backbones',
     'classifiers',
     'erasing',

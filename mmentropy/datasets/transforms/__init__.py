@@ -1,7 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Transforms of scope ``mmentropy``."""
 
+from .hide_and_seek import HideAndSeek
 from .loading import LoadLocalizationMasks
 from .packing import PackLocalizationInputs
 
-__all__ = ['LoadLocalizationMasks', 'PackLocalizationInputs']
+__all__ = ['HideAndSeek', 'LoadLocalizationMasks', 'PackLocalizationInputs']

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from mmentropy.registry import MODELS
 from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
 
+from ..heads.cam_head import CAMHead
+from ..necks.score_pooling import ScorePooling
 from ..necks.tied_pooling import TiedPooling
 
 
@@ -30,6 +32,8 @@ class LocalizationClassifier(ImageClassifier):
             mmpretrain's under any default scope. The head's ``in_channels`` and ``num_classes`` may be left out: they
             come from the backbone and from the ``data_preprocessor``.
         map_classes: whose maps are kept: ``gt+top5`` (the labels and the five best), ``all``, or a list of classes.
+        erasing: feature erasers (``mmentropy.ADL`` …), hooked into named layers of the backbone, active in training
+            only. What they learn lies in the state dict under ``erasing``.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class LocalizationClassifier(ImageClassifier):
         train_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        erasing: Sequence[dict] = (),
     ) -> None:
         if isinstance(map_classes, str) and map_classes not in ('gt+top5', 'all'):
             raise ValueError(f"map_classes must be 'gt+top5', 'all' or a list of classes, got {map_classes!r}")
@@ -53,13 +58,22 @@ class LocalizationClassifier(ImageClassifier):
         self.map_classes = map_classes
         if isinstance(self.neck, TiedPooling) and self.neck.scorer is None and hasattr(self.head, 'fc'):
             self.neck.tie(self.head.fc)
+        if isinstance(self.neck, ScorePooling) and self.neck.of == 'scores' and not isinstance(self.head, CAMHead):
+            raise ValueError(f'{type(self.neck).__name__} pools class scores: use head=dict(type="mmentropy.CAMHead")')
+        erasers = [eraser if isinstance(eraser, nn.Module) else MODELS.build(eraser) for eraser in erasing or ()]
+        self.erasing = nn.ModuleList(erasers) if erasers else ()
+        for eraser in erasers:
+            eraser.attach(self.backbone, self.head)
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict:
-        """Losses of the head; a head with ``auxiliary_gap`` also sees the feature map."""
+        """Losses of the head (one with ``auxiliary_gap`` also sees the feature map) and of the erasers."""
         features = self.extract_feat(inputs, stage='backbone')
         feats = self.neck(features) if self.with_neck else features
         extra = {'feature_map': features[-1]} if getattr(self.head, 'auxiliary_gap', 0) else {}
-        return self.head.loss(feats, data_samples, **extra)
+        losses = self.head.loss(feats, data_samples, **extra)
+        for eraser in self.erasing:
+            losses.update(eraser.losses(features[-1], self.head, data_samples))
+        return losses
 
     def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs) -> list[DataSample]:
         """Scores and labels as in the base, and the maps."""
@@ -77,6 +91,8 @@ class LocalizationClassifier(ImageClassifier):
         # Padded with class 0, so that the ragged lists of a batch are one matrix product.
         padded = torch.stack([torch.nn.functional.pad(classes, (0, longest - len(classes))) for classes in wanted])
         maps = self.head.maps(features, padded).float()
+        for eraser in self.erasing:
+            maps = eraser.fuse(maps, features, padded)
         entropies = self.head.entropy_map(features)
         for sample, classes, cams, entropy in zip(samples, wanted, maps, entropies):
             sample.set_field(cams[: len(classes)], CAMS)

@@ -14,6 +14,8 @@ from mmentropy.ops.entropy import binary_entropy, location_entropy, softmax_entr
 from mmentropy.registry import MODELS
 from mmentropy.structures import ENTROPY
 
+from ..necks.score_pooling import ClassScores
+
 Features = Tensor | tuple[Tensor, ...]
 
 
@@ -51,6 +53,10 @@ class CAMHead(LinearClsHead):
             raise ValueError('CAMHead: cal_acc counts single labels; leave it out with multi_label=True')
         super().__init__(num_classes=num_classes, in_channels=in_channels, loss=loss, **kwargs)
         self.multi_label, self.auxiliary_gap, self.threshold = multi_label, auxiliary_gap, threshold
+
+    def forward(self, feats: Features | ClassScores) -> Tensor:
+        """(B, C) logits: of pooled features, or those that a neck has pooled class by class."""
+        return feats.scores if isinstance(feats, ClassScores) else super().forward(feats)
 
     def loss(
         self, feats: Features, data_samples: list[DataSample], feature_map: Tensor | None = None, **kwargs

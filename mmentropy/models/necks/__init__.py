@@ -1,5 +1,19 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 from .entropy_pooling import EntropyPooling
+from .global_max_pooling import GlobalMaxPooling
+from .lse_pooling import LSEPooling
+from .pcam_pooling import PCAMPooling
+from .score_pooling import ClassScores, ScorePooling
 from .tied_pooling import TiedPooling
+from .wildcat_pooling import WildcatPooling
 
-__all__ = ['EntropyPooling', 'TiedPooling']
+__all__ = [
+    'ClassScores',
+    'EntropyPooling',
+    'GlobalMaxPooling',
+    'LSEPooling',
+    'PCAMPooling',
+    'ScorePooling',
+    'TiedPooling',
+    'WildcatPooling',
+]
