@@ -12,18 +12,24 @@ that is usually used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from .jit import jit
-from .permutohedral import Permutohedral, splat_blur
+from .permutohedral import Permutohedral, slice_lattice
 
 NORMALIZATIONS = ('symmetric', 'before', 'after', 'none')
 Compat = float | Sequence[float] | np.ndarray
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 class Gaussian(NamedTuple):
@@ -132,6 +138,7 @@ class _Filter(NamedTuple):
     slice: np.ndarray
     ones: np.ndarray
     compat: np.ndarray
+    diagonal: bool
 
 
 def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple[int, int], labels: int) -> _Filter:
@@ -155,49 +162,44 @@ def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple
         compat = -(compat + compat.T) / 2
     else:
         compat = np.diag(np.broadcast_to(-compat if compat.ndim else compat, labels))
-    return _Filter(lattice, splat, cut, ones, np.ascontiguousarray(compat))
+    diagonal = bool((compat == np.diag(np.diag(compat))).all())
+    return _Filter(lattice, splat, cut, ones, np.ascontiguousarray(compat), diagonal)
 
 
-@jit(parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _add_message(lattice, vertex, share, ones, compat, diagonal, logits, start, q, last):
-    """logits += C · slice(lattice), and on an iteration's last kernel Q = softmax(logits); one sweep over pixels.
-
-    The lattice holds L − 1 labels: as Q sums to one, the last label's message is the filter of 1 minus the others'.
-    """
-    n, labels = start.shape
-    channels = lattice.shape[1]
-    for p in prange(n):
-        message = np.zeros(labels + 3, np.float32)
-        for r in range(vertex.shape[1]):
-            v, w = vertex[p, r], share[p, r]
-            for c in range(channels):
-                message[c] += w * lattice[v, c]
+@jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def _add_message(message, ones, compat, diagonal, logits, begin, end):
+    """logits += C · message. Q sums to one, so the last label's message is the filter of 1 minus the others'."""
+    labels = logits.shape[1]
+    for p in range(begin, end):
         rest = ones[p]
         for c in range(labels - 1):
-            rest -= message[c]
-        message[labels - 1] = rest
-        if diagonal:
-            for c in range(labels):
-                logits[p, c] += compat[c, c] * message[c]
-        else:
-            for c in range(labels):
+            rest -= message[p, c]
+        message[p, labels - 1] = rest
+        for c in range(labels):
+            if diagonal:
+                logits[p, c] += compat[c, c] * message[p, c]
+            else:
                 total = np.float32(0)
                 for k in range(labels):
-                    total += compat[c, k] * message[k]
+                    total += compat[c, k] * message[p, k]
                 logits[p, c] += total
-        if last:
-            top = logits[p, 0]
-            for c in range(1, labels):
-                top = max(top, logits[p, c])
-            total = np.float32(0)
-            for c in range(labels):
-                e = np.exp(logits[p, c] - top)
-                message[c] = e
-                total += e
-            for c in range(min(q.shape[1], labels)):
-                q[p, c] = message[c] / total
-            for c in range(labels):
-                logits[p, c] = start[p, c]
+
+
+@jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def _softmax(logits, q, begin, end):
+    """q = softmax(logits) over the rows begin … end; the last label is left out where q has no room for it."""
+    labels = logits.shape[1]
+    row = np.empty(labels, np.float32)
+    for p in range(begin, end):
+        top = logits[p, 0]
+        for c in range(1, labels):
+            top = max(top, logits[p, c])
+        total = np.float32(0)
+        for c in range(labels):
+            row[c] = np.exp(logits[p, c] - top)
+            total += row[c]
+        for c in range(min(q.shape[1], labels)):
+            q[p, c] = row[c] / total
 
 
 def dense_crf(
@@ -205,6 +207,7 @@ def dense_crf(
     image: np.ndarray | None = None,
     kernels: Sequence[Gaussian | Bilateral] = PSA_KERNELS,
     iterations: int = 10,
+    threads: int | None = None,
 ) -> np.ndarray:
     r"""Mean-field marginals of the dense CRF, synchronous updates from :math:`Q^0 = \mathrm{softmax}(-U)`.
 
@@ -213,6 +216,7 @@ def dense_crf(
         image: (H, W, 3) uint8, needed by a :class:`Bilateral` kernel.
         kernels: any number of :class:`Gaussian` and :class:`Bilateral`.
         iterations: updates; 0 gives softmax(−U).
+        threads: None for all cores that this process may use, at most 16. The result does not depend on it.
 
     Returns:
         (L, H, W) float32 marginals, summing to 1 over labels.
@@ -225,32 +229,51 @@ def dense_crf(
         raise ValueError(f'unary must be (L, H, W) with two or more labels, got shape {unary.shape}')
     if not np.isfinite(unary).all():
         raise ValueError('unary holds NaN or infinite values; clip the probabilities before the logarithm')
-    labels, size = len(unary), unary.shape[1:]
+    size = unary.shape[1:]
     if image is not None and np.asarray(image).shape[:2] != size:
         raise ValueError(f'the image has size {np.asarray(image).shape[:2]}, the unary {size}; resize the scores first')
-    filters = [_prepare(kernel, None if image is None else np.asarray(image), size, labels) for kernel in kernels]
+    threads = threads or min(available_cores(), 16)
+    with ThreadPoolExecutor(threads) as pool:
+        return _mean_field(unary, None if image is None else np.asarray(image), kernels, iterations, threads, pool)
+
+
+def _mean_field(
+    unary: np.ndarray,
+    image: np.ndarray | None,
+    kernels: Sequence[Gaussian | Bilateral],
+    iterations: int,
+    threads: int,
+    pool: ThreadPoolExecutor,
+) -> np.ndarray:
+    """:func:`dense_crf` on checked arguments. Work is cut along labels to filter, and along pixels to update."""
+    labels, size = len(unary), unary.shape[1:]
+    filters = list(pool.map(lambda kernel: _prepare(kernel, image, size, labels), kernels))
     start = np.ascontiguousarray(-unary.reshape(labels, -1).T)
-    logits = start - start.max(axis=1, keepdims=True)
-    np.exp(logits, out=logits)
-    logits /= logits.sum(axis=1, keepdims=True)
-    # One label less to filter; padded to whole vectors of four when there are more than one.
-    channels = 1 if labels == 2 else -(-(labels - 1) // 4) * 4
-    q = np.zeros((len(start), channels), np.float32)
-    q[:, : labels - 1] = logits[:, : labels - 1]
+    n = len(start)
+    q = np.empty_like(start)
+    _softmax(start, q, 0, n)
     if not filters or iterations < 1:
-        return np.ascontiguousarray(logits.T).reshape(labels, *size)
-    logits[:] = start
-    # The last sweep writes all labels.
-    final = np.empty((len(start), labels), np.float32)
-    buffers = [f.lattice.buffers(channels) for f in filters]
+        return np.ascontiguousarray(q.T).reshape(unary.shape)
+    # Chunks of few labels would not pay: every chunk reads the lattice's indices again.
+    chunks = max(1, min(threads, (labels - 1) // 8))
+    width = -(-(labels - 1) // chunks)
+    final, q = q, np.pad(q[:, : labels - 1], ((0, 0), (0, chunks * width - labels + 1)))
+    logits, message = np.empty_like(start), np.empty((n, chunks * width + 1), np.float32)
+    jobs = [(f, chunk * width) for f in filters for chunk in range(chunks)]
+    bounds = np.linspace(0, n, 4 * threads + 1).astype(int)
+
+    def update(i: int, blurred: list[np.ndarray], out: np.ndarray) -> None:
+        begin, end = bounds[i], bounds[i + 1]
+        logits[begin:end] = start[begin:end]
+        for k, f in enumerate(filters):
+            for chunk in range(chunks):
+                lattice = blurred[k * chunks + chunk]
+                slice_lattice(lattice, f.lattice.vertex, f.slice, message, chunk * width, begin, end)
+            _add_message(message, f.ones, f.compat, f.diagonal, logits, begin, end)
+        _softmax(logits, out, begin, end)
+
     for step in range(iterations):
-        blurred = [
-            splat_blur(q, f.splat, f.lattice.start, f.lattice.entry, f.lattice.neighbour, *work)
-            for f, work in zip(filters, buffers)
-        ]
+        blurred = list(pool.map(lambda job: job[0].lattice.splat_blur(q, job[0].splat, job[1], width), jobs))
         out = final if step == iterations - 1 else q
-        for k, (f, lattice) in enumerate(zip(filters, blurred)):
-            diagonal = bool(np.count_nonzero(f.compat) == np.count_nonzero(np.diag(f.compat)))
-            last = k == len(filters) - 1
-            _add_message(lattice, f.lattice.vertex, f.slice, f.ones, f.compat, diagonal, logits, start, out, last)
-    return np.ascontiguousarray(final.T).reshape(labels, *size)
+        list(pool.map(lambda i, b=blurred, o=out: update(i, b, o), range(4 * threads)))
+    return np.ascontiguousarray(final.T).reshape(unary.shape)

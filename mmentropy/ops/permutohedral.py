@@ -9,18 +9,16 @@ and found to lie in one simplex; its value is shared among the simplex' d + 1 ve
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-from numba import prange
 
 from .jit import announce_compilation, jit
 
 
-@jit(parallel=True)
+@jit(nogil=True)
 def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.ndarray, weight: np.ndarray) -> None:
     """Find the simplex of each feature: its remainder-0 corner divided by d + 1, the coordinate ranks, the weights."""
     n, d = features.shape
-    for p in prange(n):
+    for p in range(n):
         lifted = np.empty(d + 1, np.float32)
         bary = np.zeros(d + 2, np.float32)
         total = np.float32(0)
@@ -62,7 +60,7 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
             weight[p, r] = bary[r]
 
 
-@jit
+@jit(nogil=True)
 def _slot(table: np.ndarray, shift: int, key: int) -> int:
     """The slot of a key in an open-addressed table (multiplicative hashing, linear probing; -1 marks an empty slot)."""
     mask = len(table) - 1
@@ -72,7 +70,7 @@ def _slot(table: np.ndarray, shift: int, key: int) -> int:
     return slot
 
 
-@jit
+@jit(nogil=True)
 def _number(
     cell: np.ndarray, rank: np.ndarray, low: np.ndarray, stride: np.ndarray, vertex: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -110,14 +108,14 @@ def _number(
     return keys[:count].copy(), table, number, 64 - bits
 
 
-@jit(parallel=True)
+@jit(nogil=True)
 def _neighbours(
     keys: np.ndarray, table: np.ndarray, number: np.ndarray, shift: int, stride: np.ndarray, out: np.ndarray
 ) -> None:
     """The two neighbours of each vertex along each direction; the number of vertices stands for "none"."""
     d, count = len(stride), len(keys)
     whole = stride.sum()
-    for v in prange(count):
+    for v in range(count):
         key = keys[v]
         r = key % (d + 1)
         for j in range(d + 1):
@@ -131,68 +129,43 @@ def _neighbours(
                 out[j, v, side] = number[slot] if table[slot] == other else count
 
 
-@jit
-def _invert(vertex: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the transposed incidence: for each vertex the entries (flat indices into ``vertex``) that touch it."""
-    flat = vertex.ravel()
-    start = np.zeros(count + 2, np.int64)
-    for e in range(len(flat)):
-        start[flat[e] + 2] += 1
-    for v in range(count):
-        start[v + 2] += start[v + 1]
-    entry = np.empty(len(flat), np.int32)
-    for e in range(len(flat)):
-        entry[start[flat[e] + 1]] = e
-        start[flat[e] + 1] += 1
-    return start[: count + 1], entry
-
-
-@jit(parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
-def splat_blur(
-    values: np.ndarray,
-    weight: np.ndarray,
-    start: np.ndarray,
-    entry: np.ndarray,
-    neighbour: np.ndarray,
-    lattice: np.ndarray,
-    spare: np.ndarray,
-) -> np.ndarray:
-    """Splat (N, C) values and blur along every direction; returns whichever of the two buffers holds the result.
-
-    ``lattice`` and ``spare`` are (M + 1, C) float32; their last row stands for missing neighbours and is kept at zero.
-    """
-    corners, channels = weight.shape[1], values.shape[1]
-    count = len(start) - 1
-    flat = weight.ravel()
-    for v in prange(count):
-        for c in range(channels):
-            lattice[v, c] = 0
-        for k in range(start[v], start[v + 1]):
-            share = flat[entry[k]]
-            p = entry[k] // corners
-            for c in range(channels):
-                lattice[v, c] += share * values[p, c]
-    lattice[count] = 0
-    spare[count] = 0
-    for j in range(len(neighbour)):
-        for v in prange(count):
-            a, b = neighbour[j, v, 0], neighbour[j, v, 1]
-            for c in range(channels):
-                spare[v, c] = lattice[v, c] + np.float32(0.5) * (lattice[a, c] + lattice[b, c])
-        lattice, spare = spare, lattice
-    return lattice
-
-
-@jit(parallel=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _slice(lattice: np.ndarray, vertex: np.ndarray, weight: np.ndarray, out: np.ndarray) -> None:
-    channels = out.shape[1]
-    for p in prange(len(vertex)):
-        for c in range(channels):
-            out[p, c] = 0
+# A row is copied to, or summed in, a small local array: with pointers that might overlap, no vectors would be used.
+@jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def _splat(values, first, vertex, weight, lattice):
+    """lattice[vertex] += weight · values, for the channels from ``first``. Neighbours in the image share vertices."""
+    width = lattice.shape[1]
+    row = np.empty(width, np.float32)
+    for p in range(len(vertex)):
+        for c in range(width):
+            row[c] = values[p, first + c]
         for r in range(vertex.shape[1]):
             v, share = vertex[p, r], weight[p, r]
-            for c in range(channels):
-                out[p, c] += share * lattice[v, c]
+            for c in range(width):
+                lattice[v, c] += share * row[c]
+
+
+@jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def _blur(lattice, neighbour, out):
+    """[½ 1 ½] along one direction; the last row of ``lattice`` stands for missing neighbours and holds zeros."""
+    for v in range(len(neighbour)):
+        a, b = neighbour[v, 0], neighbour[v, 1]
+        for c in range(lattice.shape[1]):
+            out[v, c] = lattice[v, c] + np.float32(0.5) * (lattice[a, c] + lattice[b, c])
+
+
+@jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def slice_lattice(lattice, vertex, weight, out, first, begin, end):
+    """out[p, first:] = Σ weight · lattice[vertex] for the points begin … end. Releases the interpreter's lock."""
+    width = lattice.shape[1]
+    total = np.empty(width, np.float32)
+    for p in range(begin, end):
+        total[:] = 0
+        for r in range(vertex.shape[1]):
+            v, share = vertex[p, r], weight[p, r]
+            for c in range(width):
+                total[c] += share * lattice[v, c]
+        for c in range(width):
+            out[p, first + c] = total[c]
 
 
 class Permutohedral:
@@ -237,16 +210,32 @@ class Permutohedral:
         keys, table, number, shift = _number(cell, rank, low, strides, self.vertex)
         self.neighbour = np.empty((d + 1, len(keys), 2), np.int32)
         _neighbours(keys, table, number, shift, strides, self.neighbour)
-        self.start, self.entry = _invert(self.vertex, len(keys))
         self.scale = 1 / (1 + 2.0**-d)
 
     def __len__(self) -> int:
         """The number M of vertices that some feature touches."""
         return self.neighbour.shape[1]
 
-    def buffers(self, channels: int) -> tuple[np.ndarray, np.ndarray]:
-        """Two (M + 1, channels) float32 work arrays for :func:`splat_blur`."""
-        return np.empty((len(self) + 1, channels), np.float32), np.empty((len(self) + 1, channels), np.float32)
+    def splat_blur(
+        self, values: np.ndarray, weight: np.ndarray, first: int = 0, width: int | None = None
+    ) -> np.ndarray:
+        """Splat the channels first … first + width of (N, C) float32 values, and blur along every direction.
+
+        Args:
+            values: (N, C) float32.
+            weight: (N, d + 1) float32, :attr:`weight` or that times one factor a point.
+            first, width: which channels; all by default.
+
+        Returns:
+            (M + 1, width) float32, the last row zero. Releases the interpreter's lock.
+        """
+        width = values.shape[1] if width is None else width
+        lattice, spare = np.zeros((2, len(self) + 1, width), np.float32)
+        _splat(values, first, self.vertex, weight, lattice)
+        for direction in self.neighbour:
+            _blur(lattice, direction, spare)
+            lattice, spare = spare, lattice
+        return lattice
 
     def filter(self, values: np.ndarray) -> np.ndarray:
         r"""Approximate :math:`y_i = \sum_j \exp(-|f_i - f_j|^2 / 2)\, x_j`, up to the lattice's constant.
@@ -261,12 +250,7 @@ class Permutohedral:
         if len(x) != len(self.vertex):
             raise ValueError(f'{len(x)} values for {len(self.vertex)} features; there must be one value a feature')
         flat = x.reshape(len(x), -1)
-        lattice = splat_blur(flat, self.weight, self.start, self.entry, self.neighbour, *self.buffers(flat.shape[1]))
         out = np.empty_like(flat)
-        _slice(lattice, self.vertex, self.weight * np.float32(self.scale), out)
+        lattice = self.splat_blur(flat, self.weight)
+        slice_lattice(lattice, self.vertex, self.weight * np.float32(self.scale), out, 0, 0, len(out))
         return out.reshape(x.shape)
-
-
-def set_threads(threads: int | None) -> None:
-    """Let this process' filters use that many threads (None: as many as numba was started with)."""
-    numba.set_num_threads(min(threads or numba.config.NUMBA_NUM_THREADS, numba.config.NUMBA_NUM_THREADS))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import prange
 from scipy import sparse
 
 from .affinity import inside
@@ -58,18 +57,19 @@ def transition_matrix(affinity: sparse.csr_array, beta: float = 8.0) -> sparse.c
     return (powered @ sparse.diags_array(1 / columns)).tocsr().astype(np.float32)
 
 
-@jit(parallel=True)
-def _steps(start: np.ndarray, column: np.ndarray, value: np.ndarray, x: np.ndarray, spare: np.ndarray, n: int):
-    """n products of a CSR matrix with the (N, C) block x; returns whichever buffer holds the result."""
-    for _ in range(n):
-        for i in prange(len(start) - 1):
-            for c in range(x.shape[1]):
-                spare[i, c] = 0
-            for k in range(start[i], start[i + 1]):
-                for c in range(x.shape[1]):
-                    spare[i, c] += value[k] * x[column[k], c]
-        x, spare = spare, x
-    return x
+@jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
+def _step(start, column, value, x, out):
+    """out = the product of a CSR matrix with the (N, K) block x, summed in a local array so that it runs in vectors."""
+    width = x.shape[1]
+    total = np.empty(width, np.float32)
+    for i in range(len(start) - 1):
+        total[:] = 0
+        for k in range(start[i], start[i + 1]):
+            share, j = value[k], column[k]
+            for c in range(width):
+                total[c] += share * x[j, c]
+        for c in range(width):
+            out[i, c] = total[c]
 
 
 def random_walk(
@@ -81,7 +81,7 @@ def random_walk(
         maps: (K, H, W) class maps.
         transition: (H·W, H·W) from :func:`transition_matrix`.
         log_steps: n; 8 in the released walks, that is 256 steps.
-        device: a torch device, where torch's sparse product does the steps; None for numba, on all its threads.
+        device: a torch device, where torch's sparse product does the steps; None for numba on one core.
 
     Returns:
         (K, H, W) float32.
@@ -97,7 +97,10 @@ def random_walk(
     matrix = transition.T.tocsr()
     x = np.ascontiguousarray(maps.reshape(len(maps), -1).T)
     if device is None:
-        out = _steps(matrix.indptr, matrix.indices, matrix.data, x, np.empty_like(x), 2**log_steps)
+        out, spare = x, np.empty_like(x)
+        for _ in range(2**log_steps):
+            _step(matrix.indptr, matrix.indices, matrix.data, out, spare)
+            out, spare = spare, out
     else:
         parts = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data)
         moving = torch.sparse_csr_tensor(*parts, size=matrix.shape, check_invariants=False).to(device)
