@@ -19,6 +19,14 @@ LISTED = 40
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which maps, against which ground truths, and how to run."""
     parser.add_argument('maps', help='folder of <image_id>.npy, .npz or .png')
+    parser.add_argument('--predictions', metavar='CSV', help='rows image_id,best,second,…: for Top-1 and Top-5')
+    parser.add_argument('--allow-missing', action='store_true', help='exit with 0 in spite of faulty images')
+    parser.add_argument('--no-resume', action='store_true', help='start anew where an earlier run was interrupted')
+    add_truth_arguments(parser)
+
+
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which ground truths, at which size, with how many processes."""
     truths = parser.add_mutually_exclusive_group(required=True)
     truths.add_argument('--metadata', metavar='DIR', help='folder of image_ids.txt, class_labels.txt, …')
     truths.add_argument('--config', help="config whose data set's ground truths are taken")
@@ -26,31 +34,28 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
         '--split', choices=['val', 'test'], default='test', help="with --config: which dataloader's set"
     )
     parser.add_argument('--mask-root', default='', metavar='DIR', help="with --metadata: where the masks' paths begin")
-    parser.add_argument('--predictions', metavar='CSV', help='rows image_id,best,second,…: for Top-1 and Top-5')
     parser.add_argument(
         '--eval-size', nargs='+', type=int, default=[224], metavar='PIXELS', help='side, or height width'
     )
     parser.add_argument('--jobs', type=int, default=_cores(), help='processes (default: all cores)')
-    parser.add_argument('--allow-missing', action='store_true', help='exit with 0 in spite of faulty images')
-    parser.add_argument('--no-resume', action='store_true', help='start anew where an earlier run was interrupted')
 
 
 def evaluation_from(args: argparse.Namespace, suffix: str = '.json') -> tuple[MapEvaluation, Path]:
     """Maps and ground truths of parsed arguments, and the path of the output. Metrics are still to be set."""
-    if len(args.eval_size) > 2 or min(args.eval_size) < 1 or args.jobs < 1:
-        raise ValueError('--eval-size takes one or two sizes of 1 or more, and --jobs 1 or more')
-    args.eval_size = tuple(args.eval_size * 2)[:2]
-    if not Path(args.maps).is_dir():
+    folder = Path(args.maps)
+    if not folder.is_dir():
         raise FileNotFoundError(f'{args.maps} is not a folder; give the one that holds the score maps')
     truths = truths_of(args)
-    folder = Path(args.maps)
     out = Path(args.out) if args.out else folder.resolve().parent / f'{folder.resolve().name}{suffix}'
     predictions = read_predictions(args.predictions) if args.predictions else None
     return MapEvaluation(truths, MapFolder(folder, truths.ids), predictions=predictions), out
 
 
 def truths_of(args: argparse.Namespace) -> Truths:
-    """The ground truths of ``--metadata`` or ``--config``."""
+    """The ground truths of ``--metadata`` or ``--config``; ``args.eval_size`` becomes (height, width)."""
+    if len(args.eval_size) > 2 or min(args.eval_size) < 1 or args.jobs < 1:
+        raise ValueError('--eval-size takes one or two sizes of 1 or more, and --jobs 1 or more')
+    args.eval_size = tuple([*args.eval_size, *args.eval_size][:2])
     from mmentropy.datasets.truths import DatasetTruths, MetadataTruths
 
     if args.metadata:
@@ -72,22 +77,18 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     return {key: value for key, value in vars(args).items() if key not in ('jobs', 'allow_missing', 'no_resume', 'out')}
 
 
-def run_with_progress(evaluation: MapEvaluation, args: argparse.Namespace, out: Path) -> Outcome:
+def run_with_progress(evaluation: MapEvaluation, args: argparse.Namespace, out: Path | None) -> Outcome:
     """Run over all cores with a progress bar; an interrupted run leaves ``<out>.state`` and goes on from there."""
     from mmentropy.engine.progress import progress_bar
 
-    state = out.with_name(f'{out.name}.state')
-    if args.no_resume:
+    state = None if out is None else out.with_name(f'{out.name}.state')
+    if state is not None and args.no_resume:
         state.unlink(missing_ok=True)
+    files = [getattr(args, name, None) for name in ('predictions', 'threshold_from')]
+    settings = (settings_of(args), [_stamp(path) for path in files])
     with progress_bar() as bar:
         task = bar.add_task('evaluate', total=len(evaluation.truths.ids))
-        stamps = [_stamp(path) for path in (args.predictions, getattr(args, 'threshold_from', None))]
-        return evaluation.run(
-            args.jobs,
-            state,
-            (settings_of(args), stamps),
-            lambda done, total: bar.update(task, completed=done),
-        )
+        return evaluation.run(args.jobs, state, settings, lambda done, _: bar.update(task, completed=done))
 
 
 def report_faults(outcome: Outcome, allow_missing: bool) -> int:

@@ -66,6 +66,27 @@ class MapFolder:
         return read_map(self.paths[image_id])
 
 
+class OneMap:
+    """The same map for every image: a baseline that does not look at it.
+
+    Args:
+        cam: (h, w).
+    """
+
+    strangers: tuple[Path, ...] = ()
+
+    def __init__(self, cam: np.ndarray) -> None:
+        self.cam = cam
+
+    def stamp(self) -> list[int]:
+        """Nothing that could change."""
+        return []
+
+    def read(self, image_id: str) -> np.ndarray:
+        """The map."""
+        return self.cam
+
+
 def read_map(path: str | Path) -> np.ndarray:
     """A score map: any real numbers of any size, or 8-bit grey values as shares of 255.
 

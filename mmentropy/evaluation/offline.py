@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .counting import CountingMetric, Counts, add_counts
-from .map_files import MapFolder, Truths, with_map
+from .map_files import MapFolder, OneMap, Truths, with_map
 
 #: What a bad image may raise; anything else is a bug and stops the run.
 IMAGE_ERRORS = (ValueError, KeyError, OSError)
@@ -59,7 +59,7 @@ class MapEvaluation:
 
     Attributes:
         truths: ground truths.
-        maps: map files.
+        maps: map files, or one map for all images.
         metrics: each counts every image.
         row: optional function of a sample, for tables.
         predictions: id → classes, best first; or None. An image without a row is left out.
@@ -67,7 +67,7 @@ class MapEvaluation:
     """
 
     truths: Truths
-    maps: MapFolder
+    maps: MapFolder | OneMap
     metrics: Sequence[CountingMetric] = ()
     row: Callable[[dict], dict] | None = None
     predictions: dict[str, list[int]] | None = None

@@ -76,7 +76,7 @@ def plot_curves(panels: Sequence[Mapping[str, Any]], path: str | Path) -> None:
                 axis.plot(*panel['marks'][label], 'o', color=line.get_color(), markersize=5)
         axis.set(xlabel=panel['xlabel'], ylabel=panel['ylabel'], ylim=(0, 100.5), xlim=(0, panel.get('xmax', 1)))
         axis.grid(alpha=0.3)
-        axis.legend(frameon=False, fontsize=9)
+        axis.legend(frameon=False, fontsize=9, loc='lower left', bbox_to_anchor=(0, 1))
     _save(figure, path)
 
 

@@ -31,10 +31,10 @@ def main() -> None:
     from mmentropy.evaluation import ErrorAnalysisMetric
     from mmentropy.evaluation.error_analysis import analyse_sample, write_tables
 
+    evaluation, out = evaluation_from(args, '_errors')
     metric = ErrorAnalysisMetric(
         args.threshold, args.threshold_from, iou_thr=args.iou_thr, contours=args.contours, eval_size=args.eval_size
     )
-    evaluation, out = evaluation_from(args, '_errors')
     if evaluation.truths.masks:
         raise ValueError('the kinds of errors are defined for boxes, and these ground truths are masks')
     evaluation.row = functools.partial(analyse_sample, metric=metric, threshold=metric.threshold, **metric.options)
