@@ -25,7 +25,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmentropy', 'mmentropy.*']),
-    package_data={'mmentropy': ['py.typed']},
+    package_data={'mmentropy': ['py.typed', 'visualization/*.html']},
     install_requires=['torch', 'torchvision', 'numpy', 'scipy', 'numba', 'opencv-python', 'rich', 'matplotlib'],
     extras_require={
         'onedl': ONEDL + HOST_GAPS,

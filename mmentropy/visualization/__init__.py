@@ -3,12 +3,14 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 
 from .hook import LocalizationVisualizationHook
 from .panels import ComparisonRow, draw_comparison_grid, draw_localization_panel
+from .report_hook import ReportHook
 from .visualizer import LocalizationVisualizer
 
 __all__ = [
     'ComparisonRow',
     'LocalizationVisualizationHook',
     'LocalizationVisualizer',
+    'ReportHook',
     'draw_comparison_grid',
     'draw_localization_panel',
 ]

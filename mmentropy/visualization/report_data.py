@@ -1,0 +1,106 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The file between a test and its report: one npz without pickled objects."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass
+class Sample:
+    """One image of a report.
+
+    Attributes:
+        name: folder and file name.
+        label, prediction: true and predicted class; −1 where there is none.
+        score: of the prediction.
+        entropy: of the prediction, nats.
+        boxes: (n, 4) true boxes x0 y0 x1 y1 as shares of width and height.
+        cam: (h, w) uint8 true class's map, min-max normalised.
+        best_iou: (T,) best IoU of any of the map's boxes with any true one, at each threshold.
+        thumb: JPEG; None for an image that is counted but not shown.
+        entropy_map: (h, w) float16, nats.
+    """
+
+    name: str
+    label: int = -1
+    prediction: int = -1
+    score: float = float('nan')
+    entropy: float = float('nan')
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    cam: np.ndarray | None = None
+    best_iou: np.ndarray | None = None
+    thumb: bytes | None = None
+    entropy_map: np.ndarray | None = None
+
+
+@dataclass
+class ReportData:
+    """All that a report shows.
+
+    Attributes:
+        samples: one an image of the split, in order.
+        classes: names.
+        metrics: result key -> value.
+        config: the run's config as text.
+        facts: further lines of the settings table.
+    """
+
+    samples: list[Sample]
+    classes: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    config: str = ''
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def save(self, path: str | Path) -> None:
+        """Write the npz, through a temporary name."""
+        path = Path(path)
+        plain = [
+            {'name': s.name, 'label': s.label, 'prediction': s.prediction, 'score': s.score, 'entropy': s.entropy}
+            for s in self.samples
+        ]
+        head = {'classes': self.classes, 'metrics': self.metrics, 'config': self.config, 'facts': self.facts}
+        arrays = {'head': np.frombuffer(json.dumps({**head, 'samples': plain}).encode(), np.uint8)}
+        for i, sample in enumerate(self.samples):
+            for key in ('boxes', 'cam', 'best_iou', 'entropy_map'):
+                value = getattr(sample, key)
+                if value is not None and value.size:
+                    arrays[f'{key}.{i}'] = value.astype(np.float16) if key == 'best_iou' else value
+            if sample.thumb is not None:
+                arrays[f'thumb.{i}'] = np.frombuffer(sample.thumb, np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+        partial.write_bytes(buffer.getvalue())
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ReportData:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: when there is no such file.
+            ValueError: when it is something else.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: no data for a report; test the model with mmentropy.ReportHook first')
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                head = json.loads(bytes(stored['head']))
+                samples = [Sample(**plain) for plain in head.pop('samples')]
+                for key in stored.files:
+                    kind, _, number = key.partition('.')
+                    if number:
+                        value = stored[key]
+                        setattr(samples[int(number)], kind, value.tobytes() if kind == 'thumb' else value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f'{path}: not the data of a report ({error})') from None
+        return cls(samples, tuple(head['classes']), head['metrics'], head['config'], head['facts'])

@@ -1,0 +1,67 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""One HTML page for a run: ``python tools/report.py WORK_DIR``.
+
+Reads WORK_DIR/report.npz, which a test with mmentropy.ReportHook writes. Where it is missing (or with --again), the
+run's last checkpoint is tested first, with the config that training left in WORK_DIR.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmentropy.engine import build_runner, load_config, one_sentence_errors, start_processes
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('work_dir', type=Path, help='folder of the run')
+    parser.add_argument('--out', type=Path, help='default: WORK_DIR/report.html')
+    parser.add_argument('--title', help='heading (default: name of the folder)')
+    parser.add_argument('--threshold', type=float, help='for the boxes shown (default: the best on this split)')
+    parser.add_argument('--max-images', type=int, default=500, help='images in the gallery')
+    parser.add_argument('--again', action='store_true', help='test again')
+    parser.add_argument('--checkpoint', help='default: the last one in WORK_DIR')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    return parser.parse_args()
+
+
+def test(args: argparse.Namespace) -> None:
+    """Test the run's checkpoint with the hook that keeps what the report shows."""
+    from mmengine.runner import find_latest_checkpoint
+
+    configs = sorted(args.work_dir.glob('*.py'))
+    if len(configs) != 1:
+        raise FileNotFoundError(f'{args.work_dir}: expected one config (.py) of the run, found {len(configs)}')
+    cfg = load_config(str(configs[0]), args.cfg_options)
+    cfg.work_dir = str(args.work_dir)
+    cfg.load_from = args.checkpoint or find_latest_checkpoint(str(args.work_dir))
+    if not cfg.load_from:
+        raise FileNotFoundError(f'{args.work_dir}: no checkpoint; train first, or name one with --checkpoint')
+    hook = dict(type='mmentropy.ReportHook', max_images=args.max_images)
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    start_processes(cfg, 'none')
+    build_runner(cfg, args.trust_checkpoint).test()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from mmentropy.apis.writing import write_bytes
+    from mmentropy.visualization.report import render_report
+    from mmentropy.visualization.report_data import ReportData
+
+    if not args.work_dir.is_dir():
+        raise FileNotFoundError(f'{args.work_dir}: no such folder')
+    stored = args.work_dir / 'report.npz'
+    if args.again or not stored.is_file():
+        test(args)
+    page = render_report(ReportData.load(stored), args.title or args.work_dir.resolve().name, args.threshold).encode()
+    out = args.out or args.work_dir / 'report.html'
+    write_bytes(out, page)
+    print(f'{out}: {len(page) / 1e6:.1f} MB')
+
+
+if __name__ == '__main__':
+    main()
