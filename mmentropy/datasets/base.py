@@ -144,6 +144,11 @@ class LocalizationDataset(BaseDataset):
         return join(self.data_root, *parts)
 
     @property
+    def img_prefix(self) -> str:
+        """The host's name for where images are; entries hold complete paths."""
+        return self.data_root
+
+    @property
     def hint(self) -> str:
         """What to do when a file is missing; the end of an error's sentence."""
         how = f'python tools/dataset_tools/prepare.py {self.NAME} --src DIR --dst {self.data_root or "DIR"}'

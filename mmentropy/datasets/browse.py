@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from mmcv.transforms import LoadImageFromFile
 
-from mmentropy.datasets.transforms.loading import LoadLocalizationMasks, load_sample
+from mmentropy.datasets.transforms.loading import AS_STORED, LoadLocalizationMasks, load_sample
 from mmentropy.visualization.panels import GT_COLOR, add_caption, draw_boxes, fit_image, join_tiles, scale_boxes
 
 #: RGB of the outlines; a query's tile in a mosaic is drawn in the last one.
@@ -26,7 +26,7 @@ def original_sample(data: Any, index: int) -> dict:
         return info
     masks = None if getattr(data, 'MASKS_OF_IMAGE_SIZE', True) else (224, 224)
     where = data.where(info) if hasattr(data, 'where') else info['img_path']
-    return load_sample(info, [LoadImageFromFile(), LoadLocalizationMasks(masks)], where)
+    return load_sample(info, [LoadImageFromFile(color_type=AS_STORED), LoadLocalizationMasks(masks)], where)
 
 
 def packed_image(sample: dict) -> np.ndarray:

@@ -14,7 +14,7 @@ from mmcv.transforms import LoadImageFromFile
 
 from mmentropy.datasets.base import LocalizationDataset
 from mmentropy.datasets.parsing import file_exists, read_bytes
-from mmentropy.datasets.transforms.loading import BadSampleError, LoadLocalizationMasks, load_sample
+from mmentropy.datasets.transforms.loading import AS_STORED, BadSampleError, LoadLocalizationMasks, load_sample
 
 
 @dataclass
@@ -134,7 +134,10 @@ def check_sample(task: tuple) -> tuple[str | None, str | None]:
     except FileNotFoundError as error:
         return None, f'{where}: {error}'
     try:
-        load_sample(info, [LoadImageFromFile(backend_args=backend_args), masks], where, slack)
+        image = LoadImageFromFile(color_type=AS_STORED, backend_args=backend_args)
+        height, width = load_sample(dict(info), [image, masks], where, slack)['ori_shape']
+        if info.get('size', [width, height]) != [width, height]:
+            raise ValueError(f'{info["img_path"]} is {width}×{height}, but its index says {info["size"]}')
     except (BadSampleError, ValueError) as error:
         text = str(error)
         return hashlib.sha1(data).hexdigest(), text if text.startswith(where) else f'{where}: {text}'

@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmpretrain.datasets import BaseDataset
 
-from mmentropy.datasets.transforms.loading import LoadLocalizationMasks, load_sample
+from mmentropy.datasets.transforms.loading import AS_STORED, LoadLocalizationMasks, load_sample
 from mmentropy.ops.shapes import Draws
 from mmentropy.registry import DATASETS
 
@@ -66,8 +66,10 @@ class MosaicLocalization(BaseDataset):
         self.source = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.grid, self.query, self.seed = grid, query, seed
         self.tile = (tile_size, tile_size) if isinstance(tile_size, int) else tuple(tile_size)
-        self.loaders = [LoadImageFromFile(backend_args=backend_args), LoadLocalizationMasks(backend_args=backend_args)]
+        load_image = LoadImageFromFile(color_type=AS_STORED, backend_args=backend_args)
+        self.loaders = [load_image, LoadLocalizationMasks(backend_args=backend_args)]
         kwargs['metainfo'] = {**self.source.metainfo, **(kwargs.get('metainfo') or {})}
+        kwargs.setdefault('serialize_data', False)  # an entry is some integers
         super().__init__(ann_file='', pipeline=pipeline, test_mode=test_mode, **kwargs)
 
     @property

@@ -70,6 +70,7 @@ class PartShapes(BaseDataset):
         draw_scene(seed, SPLITS[split], 0, **self.scene)  # a wrong option is named here, not in a worker
         names = tuple(f'shape_{label:02d}' for label in range(num_classes))
         kwargs['metainfo'] = {'classes': names, **(kwargs.get('metainfo') or {})}
+        kwargs.setdefault('serialize_data', False)  # an entry is some integers
         test_mode = split != 'train' if test_mode is None else test_mode
         super().__init__(ann_file='', pipeline=pipeline, test_mode=test_mode, **kwargs)
 

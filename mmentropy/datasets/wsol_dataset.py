@@ -89,6 +89,11 @@ class WSOLMetadataDataset(LocalizationDataset):
         self.MASK_FORMAT = mask_format
         super().__init__(data_root, split, **kwargs)
 
+    @property
+    def hint(self) -> str:
+        """Where the format is described."""
+        return 'docs/datasets.md describes the four files of the WSOL metadata'
+
     def index_files(self) -> list[str]:
         """The four files of the split."""
         return metadata_files(f'{self.metadata_root}/{self.split}')

@@ -109,6 +109,15 @@ class TestCheck:
         assert sum('is cut off' in fault for fault in found) == 2
         assert sum('mask of 5×5, but its image is 40×30' in fault for fault in found) == 1
 
+    def test_deep_compares_sizes_with_the_index(self, tmp_path: Path) -> None:
+        root = worlds.cub(tmp_path)
+        sizes = root / 'metadata/val/image_sizes.txt'
+        sizes.write_text(sizes.read_text().replace('56,42', '65,42'))
+        assert faults('cub', root) == []
+        (fault,) = faults('cub', root, deep=True, jobs=1)
+        assert 'image_ids.txt:1' in fault
+        assert 'is 56×42, but its index says [65, 42]' in fault
+
     def test_progress_counts_every_image(self, tmp_path: Path) -> None:
         root = worlds.camelyon(tmp_path)
         for deep in (False, True):

@@ -6,14 +6,16 @@ data_root = 'data/camelyon16'
 data_preprocessor = dict(
     num_classes=num_classes, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
+# As stored: boxes and masks do not follow a camera's EXIF orientation.
+load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='RandomFlip', prob=0.5, direction='vertical'),
     dict(type='mmentropy.PackLocalizationInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='mmentropy.LoadLocalizationMasks'),
     dict(type='mmentropy.PackLocalizationInputs'),
 ]
@@ -42,6 +44,7 @@ test_dataloader = dict(
 val_evaluator = [
     dict(type='Accuracy', topk=(1,)),
     dict(type='mmentropy.PixelLocalizationMetric'),
+    dict(type='mmentropy.DiceMetric', normalize=True),
     dict(type='mmentropy.EntropyMetric'),
 ]
 test_evaluator = val_evaluator

@@ -11,8 +11,10 @@ data_preprocessor = dict(
     to_onehot=True,
 )
 
+# As stored: boxes and masks do not follow a camera's EXIF orientation.
+load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     # One ratio for both sides: the long side is uniform in 320 to 640.
     dict(type='RandomResize', scale=(640, 640), ratio_range=(0.5, 1.0), keep_ratio=True),
     dict(type='RandomCrop', crop_size=512, pad_if_needed=True, pad_val=(104, 116, 124)),
@@ -21,7 +23,7 @@ train_pipeline = [
 ]
 # Squashed, so that a map covers exactly its image.
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='mmentropy.LoadLocalizationMasks'),
     dict(type='Resize', scale=(448, 448)),
     dict(type='mmentropy.PackLocalizationInputs'),

@@ -17,6 +17,9 @@ from mmentropy.datasets.parsing import check_box, read_bytes
 from mmentropy.ops.masks import decode_mask
 from mmentropy.registry import TRANSFORMS
 
+#: Boxes and masks are those of the stored pixels, whatever the camera's EXIF orientation says.
+AS_STORED = 'color_ignore_orientation'
+
 
 class BadSampleError(Exception):
     """An image, box or mask that cannot be used; ``kind`` is the built-in error to raise in its place."""

@@ -1,0 +1,153 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Each base config gives the batches that its protocol says, from a set in the real format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dataset_worlds as worlds
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+
+CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
+
+
+def mosaic_world(root: Path) -> Path:
+    """Tiny ImageNet with four classes."""
+    worlds.tiny_imagenet(root)
+    more = ['n01774750', 'n01855672']
+    for wnid, like in zip(more, ('n01641577', 'n01698640')):
+        (root / 'train' / wnid).mkdir()
+        boxes = (root / f'train/{like}/{like}_boxes.txt').read_text().replace(like, wnid)
+        worlds.text(root / f'train/{wnid}/{wnid}_boxes.txt', boxes.strip())
+        for i in range(3):
+            worlds.photo(root / f'train/{wnid}/images/{wnid}_{i}.JPEG', 64, 64, 70 + i)
+    wnids = ['n01641577', 'n01698640', *more]
+    worlds.text(root / 'wnids.txt', *wnids)
+    worlds.text(
+        root / 'val/val_annotations.txt', *(f'val_{i}.JPEG\t{wnid}\t0\t0\t9\t9' for i, wnid in enumerate(wnids))
+    )
+    return root
+
+
+#: name → world, size of a training batch's images, of a validation batch's, ground truth of a validation sample.
+CASES = {
+    'cub': (worlds.cub, (224, 224), (224, 224), {'gt_bboxes'}),
+    'ilsvrc': (worlds.ilsvrc, (224, 224), (224, 224), {'gt_bboxes'}),
+    'openimages30k': (worlds.openimages, (224, 224), (224, 224), {'gt_mask', 'ignore_mask'}),
+    'flowers102': (worlds.flowers, (224, 224), (224, 224), {'gt_mask', 'ignore_mask'}),
+    'glas': (worlds.glas, (480, 480), (14, 20), {'gt_mask', 'ignore_mask'}),
+    'camelyon16': (worlds.camelyon, (32, 32), (32, 32), {'gt_mask', 'ignore_mask'}),
+    'voc12_cls': (
+        worlds.voc,
+        (512, 512),
+        (448, 448),
+        {'gt_bboxes', 'gt_bbox_labels', 'gt_mask', 'ignore_mask', 'gt_seg_map', 'gt_score'},
+    ),
+    'tinyimagenet': (worlds.tiny_imagenet, (64, 64), (64, 64), {'gt_bboxes'}),
+    'tinyimagenet_mosaic': (mosaic_world, (64, 64), (128, 128), {'gt_bboxes', 'gt_bbox_labels', 'tile_bbox'}),
+    'partshapes': (None, (64, 64), (64, 64), {'gt_bboxes', 'gt_bbox_labels', 'gt_mask', 'part_mask'}),
+}
+
+
+def batch_of(cfg: Config, key: str, root: Path | None) -> dict:
+    """The first batch of a dataloader, through the data preprocessor, on the fixture at ``root``."""
+    loader = cfg[key].copy()
+    loader.update(num_workers=0, persistent_workers=False, batch_size=min(loader.batch_size, 2))
+    data = loader.dataset
+    if root is not None:
+        data.get('dataset', data).data_root = str(root)
+    batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+    settings = {'type': 'ClsDataPreprocessor', **cfg.data_preprocessor}
+    return MODELS.build(settings)(batch, training=key == 'train_dataloader')
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_batches(name: str, tmp_path: Path) -> None:
+    world, train_size, val_size, truth = CASES[name]
+    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    root = world(tmp_path) if world else None
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        train, val = batch_of(cfg, 'train_dataloader', root), batch_of(cfg, 'val_dataloader', root)
+    assert train['inputs'].shape[1:] == (3, *train_size)
+    assert val['inputs'].shape[1:] == (3, *val_size)
+    assert torch.isfinite(train['inputs']).all()
+    sample = val['data_samples'][0]
+    assert set(sample.keys()) - {'gt_label'} == truth
+    assert all(isinstance(sample.get(key), torch.Tensor) for key in truth)
+    # The number of classes is known once and reaches the head through the preprocessor.
+    assert cfg.data_preprocessor.num_classes == cfg.num_classes
+    assert isinstance(sample.sample_id, int)
+
+
+def test_every_base_config_is_covered() -> None:
+    found = {path.stem for path in CONFIGS.glob('*.py')}
+    assert found == {*CASES, 'wsol_protocol', 'voc12_seg'}
+
+
+def test_normalisation_is_the_protocols(tmp_path: Path) -> None:
+    """A grey image of the mean colour becomes zeros: the channels are RGB after the preprocessor."""
+    import cv2
+
+    root = worlds.cub(tmp_path)
+    cfg = Config.fromfile(CONFIGS / 'cub.py')
+    mean = np.array(cfg.data_preprocessor.mean)
+    for path in (root / 'CUBV2').rglob('*.jpg'):
+        cv2.imwrite(str(path), np.full((42, 56, 3), mean[::-1].round(), dtype=np.uint8))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        inputs = batch_of(cfg, 'val_dataloader', root)['inputs']
+    assert inputs.abs().max() < 0.06  # JPEG and rounding: three grey levels of 58
+
+
+def test_exif_orientation_is_not_followed(tmp_path: Path) -> None:
+    """Boxes and masks are those of the stored pixels."""
+    from PIL import Image
+
+    root = worlds.cub(tmp_path)
+    (path,) = (root / 'CUBV2').rglob('*.jpg')
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, exif=turned)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        sample = batch_of(Config.fromfile(CONFIGS / 'cub.py'), 'val_dataloader', root)['data_samples'][0]
+    assert sample.ori_shape == (42, 56)
+
+
+def test_voc_crop_is_padded_with_the_mean(tmp_path: Path) -> None:
+    """40×30 photographs become 320 to 640 long; what a 512 crop lacks is the mean, zero after the preprocessor."""
+    root = worlds.voc(tmp_path)
+    cfg = Config.fromfile(CONFIGS / 'voc12_cls.py')
+    cfg.train_dataloader.dataset.pipeline[1].ratio_range = (0.5, 0.5)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        inputs = batch_of(cfg, 'train_dataloader', root)['inputs']
+    photograph = (inputs.abs().amax(1) > 0.02).float()
+    rows, columns = photograph.amax(2).sum(1), photograph.amax(1).sum(1)
+    assert rows.tolist() == pytest.approx([240, 240], abs=4)
+    assert columns.tolist() == pytest.approx([320, 320], abs=4)
+
+
+def test_voc12_seg_in_mmseg(tmp_path: Path) -> None:
+    from mmseg.utils import register_all_modules
+
+    root = worlds.voc(tmp_path)
+    cfg = Config.fromfile(CONFIGS / 'voc12_seg.py')
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        register_all_modules(init_default_scope=False)
+        for key, size in (('train_dataloader', (512, 512)), ('val_dataloader', (30, 40))):
+            loader = cfg[key].copy()
+            loader.update(num_workers=0, persistent_workers=False, batch_size=1)
+            loader.dataset.data_root = str(root)
+            sample = next(iter(Runner.build_dataloader(loader, seed=0)))['data_samples'][0]
+            labels = sample.gt_sem_seg.data
+            if key == 'val_dataloader':
+                assert labels.shape[1:] == size
+            else:  # cropped to; padded by the preprocessor
+                assert labels.shape[1] <= size[0]
+                assert labels.shape[2] <= size[1]
+            assert set(labels.unique().tolist()) <= {0, 4, 8, 15, 255}
