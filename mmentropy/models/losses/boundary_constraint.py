@@ -1,0 +1,58 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The constrain-to-boundary loss of SEC and DSRG, for mmseg's decode heads."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmentropy.registry import MODELS
+
+from .balanced_seed import seeds_of
+
+
+@MODELS.register_module()
+class BoundaryConstraintLoss(nn.Module):
+    r"""SEC's constrain-to-boundary loss (Kolesnikov and Lampert, ECCV 2016), the mean over locations of
+
+    .. math:: KL(q_u \| p_u) = \sum_c q_{u,c} \log\frac{q_{u,c}}{p_{u,c}}
+
+    with q the dense CRF's marginals of the network's own prediction p. q is taken as a constant. A hard class map
+    counts as one-hot q, for which this is the cross-entropy.
+
+    Args:
+        loss_weight: factor.
+        loss_name: name in mmseg's log; must start with ``loss_`` to be part of the total.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, loss_name: str = 'loss_boundary') -> None:
+        super().__init__()
+        self.loss_weight, self.loss_name = loss_weight, loss_name
+
+    def forward(
+        self,
+        cls_score: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int = 255,
+        avg_factor: float | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """The loss, from both hosts' arguments.
+
+        Args:
+            cls_score: (B, C, H, W) logits.
+            label: (B, C, H, W) marginals, where a location whose marginals are all zero is left out; or (B, H, W)
+                classes with ``ignore_index``.
+            weight: (B, H, W) factors of the locations.
+            ignore_index: see ``label``.
+            avg_factor: divisor in place of the number of locations that count.
+        """
+        q = seeds_of(label, cls_score.shape[1], ignore_index).detach()
+        if q.shape != cls_score.shape:
+            raise ValueError(f'marginals {tuple(q.shape)} and logits {tuple(cls_score.shape)} must have one shape')
+        # xlogy gives 0 · log 0 = 0
+        divergence = (q.xlogy(q) - q * cls_score.float().log_softmax(dim=1)).sum(dim=1)
+        if weight is not None:
+            divergence = divergence * weight
+        count = (q.sum(dim=1) > 0).sum().clamp(min=1) if avg_factor is None else avg_factor
+        return self.loss_weight * divergence.sum() / count
