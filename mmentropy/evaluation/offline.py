@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -211,5 +212,5 @@ def _load_state(path: str | Path | None, key: str) -> tuple[set[int], Outcome]:
                         outcome.counts.append({})
                     outcome.counts[int(number)][field_name] = file[name]
             return set(plain['done']), outcome
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return set(), Outcome()

@@ -1,0 +1,234 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Maps in files: what is read, what is refused, over processes, and after an interruption."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from samples import evaluate, make_samples
+
+from mmentropy.evaluation import BoxLocalizationMetric, EntropyMetric
+from mmentropy.evaluation.map_files import MapFolder, OneMap, read_map, read_predictions, with_map
+from mmentropy.evaluation.offline import CHUNK, MapEvaluation
+
+TINY = {'eval_size': 32, 'cam_interval': 0.02}
+NUMBER = 3 * CHUNK + 5
+
+
+class Samples:
+    """Ground truths of the samples."""
+
+    masks = False
+
+    def __init__(self, number: int = NUMBER) -> None:
+        keys = ('gt_label', 'gt_bboxes', 'ori_shape', 'img_path')
+        self.samples = [{key: s[key] for key in keys} for s in make_samples(number)]
+        self.ids = [s['img_path'] for s in self.samples]
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(self.samples[index])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A map for each sample: a third as npy, npz and png."""
+    folder = tmp_path / 'maps'
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(NUMBER):
+        grey = rng.integers(0, 256, (9, 9)).astype(np.uint8)
+        path = folder / f'image_{i}'
+        if i % 3 == 0:
+            np.save(f'{path}.jpg.npy', grey.astype(np.float64))
+        elif i % 3 == 1:
+            np.savez(f'{path}.npz', cam=grey[None].astype(np.float16), other=np.zeros(3))
+        else:
+            cv2.imwrite(f'{path}.png', grey)
+    return folder
+
+
+def expected_figures(number: int = NUMBER, without: tuple[int, ...] = ()) -> dict:
+    rng = np.random.default_rng(0)
+    truths = Samples()
+    samples = [with_map(truths[i], rng.integers(0, 256, (9, 9)).astype(np.float32)) for i in range(NUMBER)]
+    return evaluate(
+        BoxLocalizationMetric(**TINY), [s for i, s in enumerate(samples) if i not in without and i < number]
+    )
+
+
+def figures_of(outcome) -> dict:
+    figures = BoxLocalizationMetric(**TINY).figures(outcome.counts[0])
+    return {f'wsol/{name}': value for name, value in figures.items()}
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_figures_are_the_metrics(folder, jobs):
+    truths = Samples()
+    evaluation = MapEvaluation(truths, MapFolder(folder, truths.ids), [BoxLocalizationMetric(**TINY)])
+    evaluation.row = lambda sample: {'name': sample['img_path']}
+    seen = []
+    outcome = evaluation.run(jobs, progress=lambda done, total: seen.append((done, total)))
+    assert outcome.faults == []
+    assert outcome.images == NUMBER
+    assert figures_of(outcome) == expected_figures()
+    assert [row['name'] for _, row in outcome.rows] == truths.ids
+    assert seen[0] == (0, NUMBER)
+    assert seen[-1] == (NUMBER, NUMBER)
+    assert len(seen) == 5
+
+
+def test_faults_are_gathered_and_spoil_nothing(folder):
+    (folder / 'image_0.jpg.npy').unlink()
+    np.save(folder / 'image_3.jpg.npy', np.full((9, 9), np.nan))
+    np.save(folder / 'image_6.jpg.npy', np.zeros((3, 9, 9)))
+    (folder / 'image_9.jpg.npy').write_bytes(b'\x93NUMPY broken')
+    (folder / 'image_5.png').write_bytes(b'no picture')
+    cv2.imwrite(str(folder / 'image_8.png'), np.zeros((9, 9, 3), np.uint8))
+    np.savez(folder / 'image_1.npz', a=np.zeros((2, 2)), b=np.zeros((2, 2)))
+    np.save(folder / 'image_12.jpg.npy', np.array(['text']).reshape(1, 1))
+    np.save(folder / 'unknown.npy', np.zeros((9, 9)))
+    truths = Samples()
+    truths.samples[15]['gt_bboxes'] = np.zeros((0, 4))
+    outcome = MapEvaluation(truths, MapFolder(folder, truths.ids), [BoxLocalizationMetric(**TINY)]).run(2)
+    faults = dict(outcome.faults)
+    for i, problem in {
+        0: 'no map',
+        3: '81 NaN or infinite values',
+        6: 'has the shape (3, 9, 9), expected (height, width)',
+        9: 'cannot be read',
+        5: 'cannot be decoded as a picture',
+        8: 'is not an 8-bit picture of one channel',
+        1: "needs one array, or one called 'cam'",
+        12: 'expected real numbers',
+        15: 'without a ground-truth box',
+    }.items():
+        assert problem in faults.pop(f'image_{i}.jpg')
+    assert faults == {str(folder / 'unknown.npy'): 'belongs to no id of the metadata'}
+    assert outcome.images == NUMBER - 9
+    assert figures_of(outcome) == expected_figures(without=(0, 1, 3, 5, 6, 8, 9, 12, 15))
+
+
+def test_an_image_counts_in_every_metric_or_in_none(folder):
+    """The second metric refuses each sample: the first must not have counted it."""
+    truths = Samples(4)
+    metrics = [BoxLocalizationMetric(**TINY), EntropyMetric()]  # there are no predictions to take the entropy of
+    outcome = MapEvaluation(truths, MapFolder(folder, truths.ids), metrics).run()
+    assert outcome.images == 0
+    assert outcome.counts == [{}, {}]
+    assert "has no 'pred_score'" in outcome.faults[0][1]
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize('jobs', [1, 2])
+def test_an_interrupted_run_goes_on(folder, tmp_path, jobs):
+    truths, state = Samples(), tmp_path / 'out' / 'state'
+    (folder / 'image_0.jpg.npy').unlink()
+
+    def evaluation() -> MapEvaluation:
+        made = MapEvaluation(truths, MapFolder(folder, truths.ids), [BoxLocalizationMetric(**TINY)], save_every=0)
+        made.row = lambda sample: {'name': sample['img_path']}
+        return made
+
+    def stop(done: int, total: int) -> None:
+        if done >= 2 * CHUNK:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        evaluation().run(jobs, state, 'settings', stop)
+    assert state.is_file()
+    seen = []
+    outcome = evaluation().run(jobs, state, 'settings', lambda done, total: seen.append(done))
+    assert seen[0] >= 2 * CHUNK - (CHUNK - 5)  # of the chunks, one is short
+    assert len(seen) == 3
+    assert figures_of(outcome) == expected_figures(without=(0,))
+    assert outcome.faults == [('image_0.jpg', 'no map')]
+    assert [row['name'] for _, row in outcome.rows] == truths.ids[1:]
+    assert not state.exists()
+
+
+@pytest.mark.parametrize('change', ['settings', 'maps', 'damage'])
+def test_a_state_of_something_else_is_not_used(folder, tmp_path, change):
+    truths, state = Samples(), tmp_path / 'state'
+    metrics = [BoxLocalizationMetric(**TINY)]
+
+    def stop(done: int, total: int) -> None:
+        if done >= CHUNK:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        MapEvaluation(truths, MapFolder(folder, truths.ids), metrics, save_every=0).run(1, state, 'a', stop)
+    if change == 'maps':
+        (folder / 'image_2.png').unlink()
+    elif change == 'damage':
+        state.write_bytes(state.read_bytes()[:-40])
+    seen = []
+    evaluation = MapEvaluation(truths, MapFolder(folder, truths.ids), metrics)
+    outcome = evaluation.run(1, state, 'b' if change == 'settings' else 'a', lambda done, total: seen.append(done))
+    assert seen[0] == 0
+    assert outcome.images == NUMBER - (change == 'maps')
+
+
+def test_names_of_maps(tmp_path):
+    ids = ['a/x.jpg', 'b/x.jpg', 'b/y.jpg', 'c/z.JPEG', 'd/w.png']
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'd').mkdir()
+    for name in ('a/x.npy', 'x.npy', 'y.npy', 'z.JPEG.npy', 'd/w.png.npy'):
+        np.save(tmp_path / name, np.zeros((2, 2)))
+    maps = MapFolder(tmp_path, ids)
+    assert {i: p.relative_to(tmp_path).as_posix() for i, p in maps.paths.items()} == {
+        'a/x.jpg': 'a/x.npy',  # x.npy could be of two images, so it is of none
+        'b/y.jpg': 'y.npy',
+        'c/z.JPEG': 'z.JPEG.npy',
+        'd/w.png': 'd/w.png.npy',
+    }
+    assert [path.name for path in maps.strangers] == ['x.npy']
+    with pytest.raises(FileNotFoundError, match='is not a folder'):
+        MapFolder(tmp_path / 'none', ids)
+
+
+def test_pickles_are_refused(tmp_path):
+    np.save(tmp_path / 'a.npy', np.array([{'x': 1}]), allow_pickle=True)
+    with pytest.raises(ValueError, match=r'a\.npy cannot be read'):
+        read_map(tmp_path / 'a.npy')
+
+
+def test_predictions(tmp_path):
+    path = tmp_path / 'predictions.csv'
+    path.write_text('a.jpg,3\nb.jpg,1,2,3,4,5\n')
+    assert read_predictions(path) == {'a.jpg': [3], 'b.jpg': [1, 2, 3, 4, 5]}
+    for text, line in (('a.jpg\n', 1), ('a.jpg,1\nb.jpg,x\n', 2), ('a.jpg,1\na.jpg,2\n', 2)):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=rf'predictions\.csv:{line}: expected'):
+            read_predictions(path)
+    with pytest.raises(FileNotFoundError, match='does not exist'):
+        read_predictions(tmp_path / 'none.csv')
+
+
+def test_predictions_decide_top1_and_top5():
+    truths = Samples(12)
+    labels = [int(s['gt_label'][0]) for s in truths.samples]
+    others = [[c for c in range(20) if c != label][:5] for label in labels]
+    metric = BoxLocalizationMetric(**TINY)
+    best = MapEvaluation(truths, OneMap(np.eye(9, dtype=np.float32)), [metric])
+    known = figures_of(best.run())
+    best.predictions = {i: [label, *other[:4]] for i, label, other in zip(truths.ids, labels, others)}
+    right = figures_of(best.run())
+    assert right['wsol/Top1-Loc'] == right['wsol/Top5-Loc'] == known['wsol/GT-known'] > 0
+    best.predictions = {i: [*other[:4], label] for i, label, other in zip(truths.ids, labels, others)}
+    fifth = figures_of(best.run())
+    assert (fifth['wsol/Top1-Loc'], fifth['wsol/Top5-Loc']) == (0, known['wsol/GT-known'])
+    best.predictions = dict(zip(truths.ids, others))
+    never = figures_of(best.run())
+    assert (never['wsol/Top1-Loc'], never['wsol/Top5-Loc']) == (0, 0)
+    best.predictions = {i: [label] for i, label in zip(truths.ids, labels)} | {'strange.jpg': [0]}
+    del best.predictions[truths.ids[0]]
+    outcome = best.run()
+    assert 'wsol/Top5-Loc' not in figures_of(outcome)  # one class a row says nothing of five
+    assert outcome.faults == [
+        (truths.ids[0], 'no row in the predictions'),
+        ('strange.jpg', 'predicted, but not in the metadata'),
+    ]
