@@ -96,7 +96,8 @@ def layer_channels(backbone: nn.Module, names: Sequence[str]) -> list[int]:
     training = backbone.training
     try:
         with torch.no_grad():
-            backbone.eval()(torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size)))
+            backbone.eval()  # not chained: the hosts' backbones return nothing here
+            backbone(torch.zeros(1, 3, *((size, size) if isinstance(size, int) else size)))
     finally:
         backbone.train(training)
         for handle in handles:

@@ -15,7 +15,8 @@ from .score_pooling import ScorePooling
 class PCAMPooling(ScorePooling):
     r"""Each class weights locations by its own probability there.
 
-    :math:`w_{ic} = \sigma(z_{ic}) / \sum_j \sigma(z_{jc})` and :math:`s_c = \sum_i w_{ic} z_{ic}` (Ye et al., 2020). Gradients pass through the weights.
+    :math:`w_{ic} = \sigma(z_{ic}) / \sum_j \sigma(z_{jc})` and :math:`s_c = \sum_i w_{ic} z_{ic}` (Ye et al., 2020).
+    Gradients pass through the weights.
 
     Args:
         mix: share of the plain mean, in [0, 1]; 1 is GAP.

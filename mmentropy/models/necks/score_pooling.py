@@ -24,9 +24,9 @@ class ScorePooling(TiedPooling):
     r"""A pooling :math:`\rho` that reduces one map to one number.
 
     ``of='features'`` pools each channel, and the head classifies: :math:`W \rho(f) + b`. ``of='scores'`` lets each
-    class pool its own location scores, :math:`s_c = \rho_i(z_{ic})` with :math:`z_i = W f_i + b` of the tied classifier, and
-    gives them to the head as :class:`ClassScores`. (B, C, D) class-wise features are never made. Either way the head's
-    linear layer is the only classifier, so state dicts are those of plain CAM and maps are read in the same way.
+    class pool its own location scores, :math:`s_c = \rho_i(z_{ic})` where :math:`z_i = W f_i + b` by the tied
+    classifier, and gives them to the head as :class:`ClassScores`. (B, C, D) class-wise features are never made. Either
+    way the head's linear layer is the only classifier, so state dicts are those of plain CAM and maps are read alike.
 
     Args:
         of: ``features`` or ``scores``.
