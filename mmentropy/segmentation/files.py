@@ -1,0 +1,154 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The files that travel between stages: written whole or not at all, read with errors that name them."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+#: Ending of unfinished files; a stage removes those that a killed run left.
+PARTIAL = '.part'
+
+
+class DiskFullError(OSError):
+    """No space left: unlike a bad image, this ends the run."""
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write to a temporary name, flush to the disk, rename: a killed run leaves no half file under the final name.
+
+    Raises:
+        DiskFullError: if there is no space left; the unfinished file is removed.
+    """
+    partial = path.with_name(f'{path.name}.{os.getpid()}{PARTIAL}')
+    try:
+        with open(partial, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f'{path.parent}: the disk is full; free some space and start again, finished files are kept'
+            ) from None
+        raise
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed run left unfinished."""
+    for path in folder.glob(f'*{PARTIAL}'):
+        path.unlink(missing_ok=True)
+
+
+@dataclass
+class ImageMaps:
+    """Maps of one image.
+
+    Attributes:
+        labels: (K,) int64 classes from 0.
+        maps: (K, h, w) float32 class maps, or with ``background`` (K + 1, h, w) scores, background first.
+        size: (height, width) of the image.
+        entropy: (h, w) float32 location entropy in nats, or None.
+        background: whether ``maps[0]`` is the background.
+    """
+
+    labels: np.ndarray
+    maps: np.ndarray
+    size: tuple[int, int]
+    entropy: np.ndarray | None = None
+    background: bool = False
+
+    def save(self, path: Path) -> None:
+        """A plain compressed npz with float16 maps; readable with ``numpy.load`` alone."""
+        entropy = {} if self.entropy is None else {'entropy': self.entropy.astype(np.float16)}
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            labels=np.asarray(self.labels, np.int64),
+            maps=self.maps.astype(np.float16),
+            size=np.asarray(self.size, np.int64),
+            background=self.background,
+            **entropy,
+        )
+        write_whole(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> ImageMaps:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not such a file.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f'{path}: no maps of this image; run the stage that writes them')
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                fields = {key: stored[key] for key in stored.files}
+            return cls(
+                fields['labels'],
+                fields['maps'].astype(np.float32),
+                (int(fields['size'][0]), int(fields['size'][1])),
+                fields['entropy'].astype(np.float32) if 'entropy' in fields else None,
+                bool(fields['background']),
+            )
+        except Exception as error:
+            raise ValueError(f'{path}: not a map file of ours ({error}); remove it and run its stage again') from None
+
+    def probabilities(self) -> np.ndarray:
+        """(K + 1, h, w) scores that sum to one at each location."""
+        if not self.background:
+            raise ValueError('class maps without a background; a seed stage adds it')
+        scores = np.maximum(self.maps, 1e-5)
+        return scores / scores.sum(axis=0)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None:
+        state = 'is missing' if not path.is_file() else 'cannot be decoded; replace the file'
+        raise ValueError(f'{path}: the image {state}')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """(H, W) uint8 indices of a palette PNG, 255 allowed.
+
+    Raises:
+        ValueError: if it cannot be read, is not an index image, holds another value or has another size.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            mode, values = image.mode, np.array(image)
+    except (OSError, UnidentifiedImageError, SyntaxError):
+        state = 'is missing' if not path.is_file() else 'cannot be decoded; replace the file'
+        raise ValueError(f'{path}: the mask {state}') from None
+    if values.ndim != 2:
+        raise ValueError(f'{path}: found an image of mode {mode}; a mask has palette indices, one channel')
+    wrong = np.setdiff1d(np.unique(values), [*range(num_classes), 255])
+    if len(wrong):
+        raise ValueError(f'{path}: value {int(wrong[0])} is neither in 0–{num_classes - 1} nor 255')
+    if size is not None and values.shape != tuple(size):
+        raise ValueError(f'{path}: the mask has size {values.shape}, the image {tuple(size)}')
+    return values.astype(np.uint8)
+
+
+def write_list(path: Path, lines: Iterable[str]) -> None:
+    """A text file, one entry a line."""
+    write_whole(path, ''.join(f'{line}\n' for line in lines).encode())
