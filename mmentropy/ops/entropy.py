@@ -8,6 +8,7 @@ come from logits through log-softmax, and stay finite for any finite logits.
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Literal
 
 import torch
@@ -114,8 +115,11 @@ def location_entropy(
         features, weight, bias = features.to(dtype), weight.to(dtype), bias.to(dtype)
     elif weight.dtype != features.dtype:
         weight, bias = weight.to(features.dtype), bias.to(features.dtype)
+    arguments = (features, weight, bias, score, topk, chunk_size or num_classes)
     with torch.autocast(device_type, enabled=False):
-        return _LocationEntropy.apply(features, weight, bias, score, topk, chunk_size or num_classes)
+        if torch.onnx.is_in_onnx_export():  # the exporter traces plain operations, not autograd functions
+            return _LocationEntropy.forward(SimpleNamespace(save_for_backward=lambda *_: None), *arguments)
+        return _LocationEntropy.apply(*arguments)
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:

@@ -30,8 +30,7 @@ def box_curves(data: ReportData) -> dict[str, list[float]]:
     found = [sample.best_iou for sample in data.samples if sample.best_iou is not None]
     if not found:
         return {}
-    table = np.stack(found).astype(np.float64)
-    # float16 keeps three digits: 0.5 itself is exact, and an IoU just below must not be rounded into a hit.
+    table = np.stack(found)
     return {str(delta): (100 * (table >= delta / 100).mean(0)).round(2).tolist() for delta in DELTAS}
 
 

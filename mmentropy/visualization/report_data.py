@@ -71,7 +71,7 @@ class ReportData:
             for key in ('boxes', 'cam', 'best_iou', 'entropy_map'):
                 value = getattr(sample, key)
                 if value is not None and value.size:
-                    arrays[f'{key}.{i}'] = value.astype(np.float16) if key == 'best_iou' else value
+                    arrays[f'{key}.{i}'] = _pack(value) if key == 'best_iou' else value
             if sample.thumb is not None:
                 arrays[f'thumb.{i}'] = np.frombuffer(sample.thumb, np.uint8)
         buffer = io.BytesIO()
@@ -100,7 +100,13 @@ class ReportData:
                     kind, _, number = key.partition('.')
                     if number:
                         value = stored[key]
-                        setattr(samples[int(number)], kind, value.tobytes() if kind == 'thumb' else value)
+                        value = value.tobytes() if kind == 'thumb' else value / 1e4 if kind == 'best_iou' else value
+                        setattr(samples[int(number)], kind, value)
         except (KeyError, ValueError, OSError) as error:
             raise ValueError(f'{path}: not the data of a report ({error})') from None
         return cls(samples, tuple(head['classes']), head['metrics'], head['config'], head['facts'])
+
+
+def _pack(iou: np.ndarray) -> np.ndarray:
+    """IoU in ten-thousandths, rounded down: one below a threshold of whole per cent must not be rounded into a hit."""
+    return np.floor(iou * 1e4 + 1e-6).astype(np.uint16)

@@ -62,6 +62,11 @@ def test_file_brings_everything_back(tmp_path, data):
         np.testing.assert_array_equal(a.boxes, b.boxes)
         np.testing.assert_allclose(a.best_iou, b.best_iou, atol=1e-3)
         assert (a.cam is None) == (b.cam is None)
+    edge = ReportData([Sample('x', best_iou=np.array([0.7, 0.69999, 0.3, 0.5, 0.49999, 0.29]))])
+    edge.save(tmp_path / 'edge.npz')
+    kept = ReportData.load(tmp_path / 'edge.npz').samples[0].best_iou
+    for delta in (0.29, 0.3, 0.5, 0.7):
+        np.testing.assert_array_equal(kept >= delta, edge.samples[0].best_iou >= delta)
     (tmp_path / 'other.npz').write_text('no')
     with pytest.raises(ValueError, match='not the data of a report'):
         ReportData.load(tmp_path / 'other.npz')

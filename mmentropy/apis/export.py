@@ -1,0 +1,120 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""A network with its class maps as ONNX."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmentropy.explain import CAM
+from mmentropy.explain.anatomy import hooked, last_tensor, run
+from mmentropy.ops.cam import class_activation_maps
+
+from .loading import LoadedModel
+
+
+class ScoresAndMaps(nn.Module):
+    """Scores (N, C) and raw class maps (N, C, h, w) of a batch; see :class:`mmentropy.explain.CAM`.
+
+    Args:
+        loaded: the network.
+        raw: take RGB in 0 … 255 and normalise inside.
+    """
+
+    def __init__(self, loaded: LoadedModel, raw: bool = False) -> None:
+        super().__init__()
+        self.model, self.raw = loaded.model, raw
+        explainer = CAM(self.model)
+        explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
+        self.anatomy = explainer.anatomy
+        preprocessor = getattr(self.model, 'data_preprocessor', None)
+        # The network's input order: the host's preprocessors get BGR and turn it round, or not.
+        self.bgr = preprocessor is not None and not getattr(
+            preprocessor, 'to_rgb', getattr(preprocessor, 'channel_conversion', False)
+        )
+        mean, std = (np.array(v) * 255 for v in (loaded.mean, loaded.std))
+        if preprocessor is not None:
+            mean, std = (np.ravel(getattr(preprocessor, k, d)) for k, d in (('mean', [0.0] * 3), ('std', [1.0] * 3)))
+        for name, value in (('mean', mean), ('std', std)):
+            self.register_buffer(name, torch.tensor(np.asarray(value, np.float32)).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        if self.raw:
+            images = ((images.flip(1) if self.bgr else images) - self.mean) / self.std
+        if self.anatomy.dense:
+            maps = run(self.model, images)
+            return maps.softmax(1).mean((2, 3)), maps
+        kept: list[Tensor] = []
+        with hooked([self.anatomy.layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))]):
+            logits = run(self.model, images)
+        features = self.anatomy.to_map(kept[-1], tuple(int(n) for n in images.shape[2:]))
+        head = getattr(self.model, 'head', None)
+        several = getattr(head, 'multi_label', False) or 'MultiLabel' in type(head).__name__
+        scores = logits.sigmoid() if several else logits.softmax(1)
+        return scores, class_activation_maps(features, self.anatomy.classifier.weight)
+
+
+def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset: int = 17) -> ScoresAndMaps:
+    """Write the network as ONNX, with a free batch size; through a temporary name.
+
+    Args:
+        loaded: the network, on the CPU.
+        path: file to write.
+        raw: see :class:`ScoresAndMaps`.
+        opset: of ONNX.
+
+    Returns:
+        the module that was exported, for comparison.
+
+    Raises:
+        ImportError: without the onnx package.
+    """
+    try:
+        import onnx  # noqa: F401  torch's exporter needs it, and says so less clearly
+    except ImportError:
+        raise ImportError('the export needs the onnx package: run `pip install onnx`') from None
+    path = Path(path)
+    module = ScoresAndMaps(loaded, raw).eval()
+    example = torch.rand(2, 3, *loaded.size) * (255 if raw else 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter('ignore')  # the tracer's, about sizes that are meant to be constant
+        torch.onnx.export(
+            module,
+            (example,),
+            str(partial),
+            input_names=['images'],
+            output_names=['scores', 'maps'],
+            dynamic_axes={name: {0: 'N'} for name in ('images', 'scores', 'maps')},
+            opset_version=opset,
+            dynamo=False,
+        )
+    partial.replace(path)
+    return module
+
+
+def compare_with_onnxruntime(module: ScoresAndMaps, path: str | Path, size: tuple[int, int]) -> float | None:
+    """Largest difference between onnxruntime and PyTorch, on batches of 1 and 3.
+
+    Relative to each output's largest value; None without the onnxruntime package.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+    worst = 0.0
+    for count in (1, 3):
+        images = torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(count))
+        images = images * 255 if module.raw else images
+        with torch.no_grad():
+            expected = [out.numpy() for out in module(images)]
+        for found, truth in zip(session.run(None, {'images': images.numpy()}), expected):
+            worst = max(worst, float(np.abs(found - truth).max() / max(np.abs(truth).max(), 1e-12)))
+    return worst

@@ -1,0 +1,51 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""A classifier as ONNX, with its maps: ``python tools/export_onnx.py CONFIG OUT.onnx --weights CKPT``.
+
+Input ``images`` (N, 3, H, W), normalised as in training; outputs ``scores`` (N, C), and ``maps`` (N, C, h, w), the raw
+class maps of all classes (a segmentor's logits). N is free. Where onnxruntime is installed, its results are compared
+with PyTorch's before the tool ends.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmentropy.engine import one_sentence_errors
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        'model', help='config of mmentropy, mmpretrain or mmsegmentation, or name of an mmpretrain model'
+    )
+    parser.add_argument('out', type=Path, help='file to write (.onnx)')
+    parser.add_argument('--weights', help='checkpoint')
+    parser.add_argument('--input-size', type=int, nargs='+', help="height and width, or side; default: the model's")
+    parser.add_argument(
+        '--raw', action='store_true', help='inputs are RGB in 0 to 255; normalisation goes into the model'
+    )
+    parser.add_argument('--opset', type=int, default=17)
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from mmentropy.apis.export import compare_with_onnxruntime, export_onnx
+    from mmentropy.apis.loading import load_model
+
+    loaded = load_model(args.model, args.weights, 'cpu', args.trust_checkpoint)
+    if args.input_size:
+        loaded.size = tuple(args.input_size * 2)[:2]
+    module = export_onnx(loaded, args.out, args.raw, args.opset)
+    size = args.out.stat().st_size / 1e6
+    print(f'{args.out}: {size:.1f} MB, input {loaded.size[0]}x{loaded.size[1]}, outputs scores and maps')
+    difference = compare_with_onnxruntime(module, args.out, loaded.size)
+    if difference is None:
+        print('onnxruntime is not installed: not compared')
+    else:
+        print(f'largest difference to PyTorch, relative to the largest value: {difference:.1e}')
+
+
+if __name__ == '__main__':
+    main()
