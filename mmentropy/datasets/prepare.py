@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -112,22 +114,33 @@ def unpack(archive: Path, target: Path, source: Source, advance: Callable[[int],
         Number of files written.
 
     Raises:
-        ValueError: for a member outside the target, a link or a special file, or a damaged archive.
+        ValueError: for a member outside the target, a link or a special file, or a damaged archive. What a cut-off
+            archive gave so far stays; what came out of a corrupted one is not to be trusted and is removed.
     """
+    written: list[Path] = []
     try:
         if archive.name.lower().endswith('.zip'):
             with zipfile.ZipFile(archive) as file:
-                return _unpack_zip(file, archive.name, target, source, advance)
-        with tarfile.open(archive, 'r|*') as file:
-            return _unpack_tar(file, archive.name, target, source, advance)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+                _unpack_zip(file, archive.name, target, source, advance, written)
+        else:
+            with tarfile.open(archive, 'r:*') as file:
+                _unpack_tar(file, archive.name, target, source, advance, written)
+                while file.fileobj.read(1 << 20):  # to the end, where the checksum is
+                    pass
+    except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise ValueError(f'{archive} is damaged ({error}); fetch it again') from None
+        if not isinstance(error, EOFError) and 'unexpected end' not in str(error):
+            for path in written:
+                path.unlink(missing_ok=True)
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(':')
+        raise ValueError(f'{archive} is damaged ({reason}); fetch it again') from None
+    return len(written)
 
 
-def _unpack_zip(file: zipfile.ZipFile, name: str, target: Path, source: Source, advance: Callable) -> int:
-    written = 0
+def _unpack_zip(
+    file: zipfile.ZipFile, name: str, target: Path, source: Source, advance: Callable, written: list[Path]
+) -> None:
     for member in file.infolist():
         path = safe_name(member.filename, name)
         # The upper 16 bits are the Unix mode: 0o120000 is a symbolic link.
@@ -139,12 +152,12 @@ def _unpack_zip(file: zipfile.ZipFile, name: str, target: Path, source: Source, 
             continue
         with file.open(member) as stream:
             write_file(target / path, stream)
-        written += 1
-    return written
+        written.append(target / path)
 
 
-def _unpack_tar(file: tarfile.TarFile, name: str, target: Path, source: Source, advance: Callable) -> int:
-    written = 0
+def _unpack_tar(
+    file: tarfile.TarFile, name: str, target: Path, source: Source, advance: Callable, written: list[Path]
+) -> None:
     for member in file:
         path = safe_name(member.name, name)
         if member.isdir():
@@ -156,15 +169,12 @@ def _unpack_tar(file: tarfile.TarFile, name: str, target: Path, source: Source, 
         if path is None:
             continue
         if source.nested and path.suffix == '.tar':
+            inside, flat = target / path.with_suffix(''), Source(source.names)
             with tarfile.open(fileobj=file.extractfile(member), mode='r|*') as inner:
-                flat = Source(source.names)
-                written += _unpack_tar(
-                    inner, f'{name}:{member.name}', target / path.with_suffix(''), flat, lambda _: None
-                )
+                _unpack_tar(inner, f'{name}:{member.name}', inside, flat, lambda _: None, written)
         elif not _complete(target / path, member.size):
             write_file(target / path, file.extractfile(member))
-            written += 1
-    return written
+            written.append(target / path)
 
 
 def _complete(path: Path, size: int) -> bool:

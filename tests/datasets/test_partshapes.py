@@ -7,8 +7,10 @@ import hashlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from mmentropy.datasets import PartShapes
 from mmentropy.ops.shapes import (
@@ -58,6 +60,14 @@ class TestDeterminism:
         forward = [data[i]['img'] for i in range(30)]
         for i in reversed(range(30)):
             assert np.array_equal(data[i]['img'], forward[i])
+
+    def test_workers_draw_what_the_main_process_draws(self) -> None:
+        data = PartShapes(length=12, pipeline=[dict(type='mmentropy.PackLocalizationInputs')])
+        loader = DataLoader(data, batch_size=4, num_workers=2, collate_fn=list)
+        drawn = [sample for batch in loader for sample in batch]
+        for i, sample in enumerate(drawn):
+            assert torch.equal(sample['inputs'], data[i]['inputs'])
+            assert torch.equal(sample['data_samples'].part_mask, data[i]['data_samples'].part_mask)
 
     def test_splits_seeds_and_images_differ(self) -> None:
         images = [

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import http.server
+import io
 import os
+import pickle
 import tarfile
 import threading
 from collections import Counter
@@ -16,6 +18,7 @@ from pathlib import Path
 import dataset_worlds as worlds
 import numpy as np
 import pytest
+from mmengine.fileio import LocalBackend, register_backend
 from mmpretrain.datasets.transforms import PackInputs
 
 from mmentropy.datasets import (
@@ -30,6 +33,7 @@ from mmentropy.datasets import (
     WSOLMetadataDataset,
 )
 from mmentropy.datasets.base import CACHE_FROM, _PlainUnpickler
+from mmentropy.datasets.check import check_dataset
 from mmentropy.registry import TRANSFORMS
 
 LOAD = dict(type='LoadImageFromFile')
@@ -347,6 +351,35 @@ class TestBackends:
             assert box_list(data[0]) == [[17, 13, 45, 29]]
             assert data[0]['img'].shape == (42, 56, 3)
 
+    def test_a_backend_of_ones_own(self, tmp_path: Path) -> None:
+        """As S3 is: a prefix, and no local file. Everything is read through mmengine.fileio."""
+
+        class Bucket(LocalBackend):
+            def get(self, filepath: str) -> bytes:
+                return super().get(filepath.replace('bucket://', f'{tmp_path}/'))
+
+            def isfile(self, filepath: str) -> bool:
+                return super().isfile(filepath.replace('bucket://', f'{tmp_path}/'))
+
+        register_backend('bucket', Bucket, force=True, prefixes='bucket')
+        worlds.cub(tmp_path / 'cub')
+        for split in CUBLocalization.SPLITS:
+            masks = split != 'val'
+            far = CUBLocalization('bucket://cub', split, with_masks=masks, pipeline=[LOAD, MASKS])
+            near = CUBLocalization(tmp_path / 'cub', split, with_masks=masks, pipeline=[LOAD, MASKS])
+            assert len(far) == len(near)
+            for key in ('img', 'gt_bboxes', *(['gt_mask'] if masks else [])):
+                assert np.array_equal(far[0][key], near[0][key])
+        assert check_dataset({'test': CUBLocalization('bucket://cub', 'test')}, jobs=1).faults == [
+            'bucket://cub/images.txt: 2 images in test, 5794 are documented'
+        ]
+
+    def test_a_data_set_travels_to_other_processes(self, tmp_path: Path) -> None:
+        data = CUBLocalization(worlds.cub(tmp_path), 'test', pipeline=[LOAD])
+        again = pickle.loads(pickle.dumps(data))
+        assert np.array_equal(again[1]['img'], data[1]['img'])
+        assert np.array_equal(again[1]['gt_bboxes'], data[1]['gt_bboxes'])
+
 
 class TestIndexCache:
     def test_second_start_reads_the_cache_until_the_index_changes(self, tmp_path: Path, monkeypatch) -> None:
@@ -378,9 +411,6 @@ class TestIndexCache:
         assert parsed == ['val'] * 4
 
     def test_a_planted_cache_cannot_run_code(self) -> None:
-        import io
-        import pickle
-
         with pytest.raises(pickle.UnpicklingError, match=r'posix\.system|nt\.system'):
             _PlainUnpickler(io.BytesIO(pickle.dumps(os.system))).load()
 

@@ -275,6 +275,28 @@ class TestHostileArchives:
             with pytest.raises(ValueError, match=r'is damaged .* fetch it again'):
                 prepare('tinyimagenet', src, tmp_path / 'dst', quiet=True)
 
+    @pytest.mark.parametrize('mode', ['w:gz', 'w:xz', 'w:bz2', 'zip'])
+    @pytest.mark.parametrize('how', ['cut', 'flipped'])
+    def test_damaged_inside(self, mode: str, how: str, tmp_path: Path) -> None:
+        world, src = worlds.tiny_imagenet(tmp_path / 'world'), tmp_path / 'src'
+        src.mkdir()
+        archive = src / ('tiny-imagenet-2.zip' if mode == 'zip' else f'tiny-imagenet-2.tar.{mode[2:]}')
+        if mode == 'zip':
+            with zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED) as file:
+                for path in sorted(world.rglob('*.JPEG')):
+                    file.write(path, f'tiny-imagenet-2/{path.relative_to(world)}')
+        else:
+            tar(archive, (world, 'tiny-imagenet-2'), mode=mode)
+        data = bytearray(archive.read_bytes())
+        middle = len(data) // 2
+        archive.write_bytes(data[:middle] if how == 'cut' else data[:middle] + bytes(200) + data[middle + 200 :])
+        with pytest.raises(ValueError, match=r'is damaged .* fetch it again'):
+            prepare('tinyimagenet', src, tmp_path / 'dst', quiet=True)
+        # Whatever stays is right, byte for byte.
+        for path in (tmp_path / 'dst').rglob('*.JPEG'):
+            if not path.name.startswith('.'):
+                assert path.read_bytes() == (world / path.relative_to(tmp_path / 'dst')).read_bytes()
+
     def test_a_truncated_archive_leaves_whole_files_only(self, tmp_path: Path) -> None:
         world, archive = worlds.tiny_imagenet(tmp_path / 'world'), tmp_path / 'a.tar'
         tar(archive, (world, 'x'))
