@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mmentropy.ops.boxes import scale_boxes
+from mmentropy.ops.cam_boxes import STRATEGIES, any_right, guesses
 from mmentropy.ops.localization import (
     CONTOURS,
     LOCALIZERS,
@@ -102,6 +103,8 @@ class BoxLocalizationMetric(CountingMetric):
         interpolation: how maps are enlarged.
         threshold: ``oracle``; a number, or one for each of '30', '50', …, 'Top1-Loc', 'Top5-Loc' (suffix ``@fixed``).
         threshold_from: JSON of another split's figures, whose thresholds are used (suffix ``@transfer``).
+        box_strategy: adds ``Top5-Loc-error``, the share of images for which none of five (class, box) guesses is right
+            at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see :func:`mmentropy.ops.cam_boxes.guesses`.
 
     Results are percentages; ``threshold@NAME`` is the smallest threshold t in [0, 1) at which the maximum is reached.
     """
@@ -116,6 +119,7 @@ class BoxLocalizationMetric(CountingMetric):
         interpolation: str = 'cubic',
         threshold: str | float | Mapping[str, float] = 'oracle',
         threshold_from: str | Path | None = None,
+        box_strategy: str | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -126,6 +130,9 @@ class BoxLocalizationMetric(CountingMetric):
             raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
         if not iou_thrs or not all(1 <= delta <= 100 and delta == int(delta) for delta in iou_thrs):
             raise ValueError(f'iou_thrs are whole per cent from 1 to 100, got {tuple(iou_thrs)}')
+        if box_strategy is not None and box_strategy not in STRATEGIES:
+            raise ValueError(f'box_strategy must be one of {sorted(STRATEGIES)}, got {box_strategy!r}')
+        self.box_strategy = box_strategy
         self.iou_thrs = tuple(int(delta) for delta in iou_thrs)
         self.contours = contours
         self.localizer = localizer
@@ -161,6 +168,8 @@ class BoxLocalizationMetric(CountingMetric):
                 counts[f'judged{i}'] = counts.get(f'judged{i}', 0) + np.array(1)
                 if 50 in self.iou_thrs:
                     counts['hits'][:, deltas + i] += hit[:, self.iou_thrs.index(50)] & right
+            if self.box_strategy is not None:
+                counts['guessed'] = counts.get('guessed', 0) + np.array(int(self._guessed(sample, label, truths)))
         return counts
 
     def figures(self, totals: Counts) -> dict[str, float]:
@@ -179,6 +188,8 @@ class BoxLocalizationMetric(CountingMetric):
             figures = {name: accuracy[index, names[name]] for name, index in at.items()}
             results |= self._named(figures, '', f'@{suffix}')
             results |= {f'threshold@{name}@{suffix}': float(self.thresholds[index]) for name, index in at.items()}
+        if self.box_strategy is not None:
+            results['Top5-Loc-error'] = float(100 - 100 * totals['guessed'] / totals['cases'])
         return results
 
     def _named(self, figures: dict[str, float], best: str, suffix: str) -> dict[str, float]:
@@ -205,6 +216,13 @@ class BoxLocalizationMetric(CountingMetric):
         if not cases:
             raise ValueError(f'{name_of(sample)}: none of its labels {labels} has a box in {GT_BBOX_LABELS}')
         return cases
+
+    def _guessed(self, sample: dict, label: int, truths: np.ndarray) -> bool:
+        """Whether one of the strategy's (class, box) guesses is right; the maps are those of the best classes."""
+        count = len(STRATEGIES[self.box_strategy])
+        best = np.argsort(-to_numpy(field(sample, PRED_SCORE, self)), kind='stable')[:count]
+        maps = np.stack([localizing_map(sample, int(c), self.localizer, self) for c in best])
+        return any_right(*guesses(maps, best.tolist(), self.box_strategy, self.eval_size), label, truths)
 
     def _in_top(self, sample: dict, label: int) -> tuple[bool, ...]:
         """Whether the class is right, and among the five best; as far as there are predictions."""

@@ -1,0 +1,7 @@
+# The CAM paper's AlexNet on CUB-200-2011.
+_base_ = [
+    '../_base_/models/alexnetgap.py',
+    '../_base_/datasets/cub.py',
+    '../_base_/schedules/finetune_50e.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,0 +1,28 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmentropy.registry import MODELS
+
+from .cam_backbone import CAMBackbone
+
+
+@MODELS.register_module()
+class AlexNetGAP(CAMBackbone):
+    """AlexNet up to conv5 (stride 16: 13×13 at 224 pixels), then the 3×3 block; see :class:`CAMBackbone`."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        # torchvision's layers and names. Its own constructor would draw 58 million weights only to throw them away.
+        self.features = nn.Sequential(
+            *(nn.Conv2d(3, 64, 11, 4, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(64, 192, 5, 1, 2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+            *(nn.Conv2d(192, 384, 3, 1, 1), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(384, 256, 3, 1, 1), nn.ReLU(inplace=True)),
+            *(nn.Conv2d(256, 256, 3, 1, 1), nn.ReLU(inplace=True)),
+        )
+        self.add_block(256)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.features(x)

@@ -1,0 +1,61 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""A host's backbone with a larger last map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from mmentropy.registry import MODELS
+
+from ..erasing.feature_eraser import find_layers
+
+
+@MODELS.register_module()
+def EnlargedBackbone(backbone: dict, stride_one: Sequence[str] = (), drop: Sequence[str] = ()) -> nn.Module:  # noqa: N802
+    """Build a backbone and take the stride out of some of its layers: higher mapping resolution localises better.
+
+    The result *is* the backbone, not a wrapper: names, state dict and pretrained weights are its own.
+
+    Args:
+        backbone: its config.
+        stride_one: names of layers (as ``named_modules()`` tells them) in which every strided convolution and pooling
+            gets stride 1 and a padding that keeps the size. (A pooling of even size still loses a row and a column.)
+        drop: names of layers that are replaced by the identity: poolings without weights.
+
+    Raises:
+        ValueError: for a layer that is not there, has no stride, or has weights that would be dropped.
+    """
+    model = MODELS.build(backbone)
+    for name, layer in find_layers(model, stride_one, 'EnlargedBackbone').items():
+        if not sum(_unstride(module) for module in layer.modules()):
+            raise ValueError(f'EnlargedBackbone: nothing in {name!r} of {type(model).__name__} has a stride')
+    for name, layer in find_layers(model, drop, 'EnlargedBackbone').items():
+        if next(layer.parameters(), None) is not None:
+            raise ValueError(f'EnlargedBackbone: {name!r} of {type(model).__name__} has weights; only poolings go')
+        parent, _, child = name.rpartition('.')
+        setattr(model.get_submodule(parent), child, nn.Identity())
+    return model
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _unstride(module: nn.Module) -> bool:
+    """Give a strided convolution or pooling stride 1; whether there was one."""
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or max(_pair(module.stride)) == 1:
+        return False
+    kernel = _pair(module.kernel_size)
+    if isinstance(module, nn.Conv2d):
+        # Built anew: convolutions work out asymmetric padding (even kernels) when they are made.
+        fresh = nn.Conv2d(
+            module.in_channels, module.out_channels, kernel, 1, 'same', module.dilation, module.groups,
+            module.bias is not None, module.padding_mode, device='meta',
+        )  # fmt: skip
+        for name in ('stride', 'padding', '_reversed_padding_repeated_twice'):
+            setattr(module, name, getattr(fresh, name))
+    else:
+        module.stride, module.padding = 1, tuple((side - 1) // 2 for side in kernel)
+    return True
