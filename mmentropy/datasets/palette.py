@@ -13,7 +13,7 @@ from mmentropy.ops.masks import voc_palette
 
 def palette_png(values: np.ndarray) -> io.BytesIO:
     """A palette PNG in VOC's colours."""
-    image = Image.fromarray(values.astype(np.uint8), mode='P')
+    image = Image.frombytes('P', values.shape[::-1], np.ascontiguousarray(values, dtype=np.uint8).tobytes())
     image.putpalette(voc_palette().ravel().tolist())
     return _png(image)
 

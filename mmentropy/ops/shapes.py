@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-#: Angles are counted in 1/256 of a turn, lengths in 1/16 pixel (cv2's ``shift=4``), ratios in 1/16384.
+#: Angles are counted in 1/256 of a turn, lengths in 1/16 pixel (a shift by 4 bits), ratios in 1/16384.
 ANGLES, SHIFT, ONE = 256, 4, 1 << 14
 _TURN = np.arange(ANGLES) * (2 * np.pi / ANGLES)
 #: round(sin · 2^14): far from a tie at every entry, so the last bit of a platform's sine does not matter.
@@ -215,10 +215,32 @@ class ShapeScene:
     background: int = 0
 
 
-def _fill(size: int, polygon: np.ndarray) -> np.ndarray:
-    mask = np.zeros((size, size), dtype=np.uint8)
-    cv2.fillPoly(mask, [polygon.astype(np.int32)], 1, lineType=cv2.LINE_8, shift=SHIFT)
-    return mask
+def fill_polygon(size: int, polygon: np.ndarray) -> np.ndarray:
+    """The pixels whose centre lies inside a polygon (even-odd rule), in integers.
+
+    OpenCV's ``fillPoly`` with fractional coordinates draws other borders in other versions.
+
+    Args:
+        size: side of the square image, pixels.
+        polygon: (n, 2) integer x y in 1/16 pixel; pixel (column, row) has its centre at (16 · column, 16 · row).
+
+    Returns:
+        (size, size) uint8, 0/1.
+    """
+    polygon = polygon.astype(np.int64)
+    start, end = polygon, np.roll(polygon, -1, axis=0)
+    upward = (start[:, 1] > end[:, 1])[:, None]
+    low, high = np.where(upward, end, start), np.where(upward, start, end)
+    step = high - low
+    rows = (np.arange(size) << SHIFT)[None, :]
+    crossed = (low[:, 1:] <= rows) & (rows < high[:, 1:])
+    # First column whose centre is not left of the crossing: the ceiling of x / 16 at this row, by whole numbers.
+    numerator = low[:, :1] * step[:, 1:] + step[:, :1] * (rows - low[:, 1:])
+    column = -(-numerator // np.maximum(step[:, 1:] << SHIFT, 1))
+    edge, row = np.nonzero(crossed)
+    toggles = np.zeros((size, size + 1), dtype=np.uint8)
+    np.add.at(toggles, (row, column[edge, row].clip(0, size)), 1)
+    return np.cumsum(toggles[:, :size], axis=1, dtype=np.uint8) & 1
 
 
 def mask_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
@@ -244,7 +266,7 @@ def place_object(draws: Draws, size: int, label: int, sides: tuple[int, int]) ->
     glyph = _rotate(GLYPHS[label % len(GLYPHS)], draws.integer(0, 17) - 8)
     share = draws.integer(PART_SHARE[0] + 3, PART_SHARE[1] - 2)
     place = draws.integer(0, 1 << 20), draws.integer(0, 1 << 20)
-    body_area = int(_fill(size, body + (size << SHIFT) // 2).sum())
+    body_area = int(fill_polygon(size, body + (size << SHIFT) // 2).sum())
     # Side of the glyph's square in 1/16 px for the wanted share, corrected until the drawn pixels agree.
     side = math.isqrt(body_area * share * (1 << 2 * SHIFT) // 100)
     for _ in range(12):
@@ -253,8 +275,8 @@ def place_object(draws: Draws, size: int, label: int, sides: tuple[int, int]) ->
         low, high = both.min(axis=0), both.max(axis=0)
         room = np.maximum((size << SHIFT) - (2 << SHIFT) - (high - low), 1)
         offset = (1 << SHIFT) - low + np.array(place) % room
-        part_mask = _fill(size, part + offset)
-        mask = _fill(size, body + offset) | part_mask
+        part_mask = fill_polygon(size, part + offset)
+        mask = fill_polygon(size, body + offset) | part_mask
         part_area, area = int(part_mask.sum()), int(mask.sum())
         if PART_SHARE[0] * area <= 100 * part_area <= PART_SHARE[1] * area:
             break

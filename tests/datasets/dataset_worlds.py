@@ -31,7 +31,7 @@ def text(path: Path, *rows: str, end: str = '\n', encoding: str = 'utf-8') -> Pa
 
 def gray_mask(path: Path, values: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(values.astype(np.uint8), mode='L').save(path)
+    Image.fromarray(values.astype(np.uint8)).save(path)
 
 
 def rectangle(height: int, width: int, y0: int, y1: int, x0: int, x1: int, value: int = 1) -> np.ndarray:
@@ -177,7 +177,7 @@ def flowers(root: Path) -> Path:
 def palette_mask(path: Path, values: np.ndarray) -> None:
     """A palette PNG in VOC's colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(values.astype(np.uint8), mode='P')
+    image = Image.frombytes('P', values.shape[::-1], values.astype(np.uint8).tobytes())
     image.putpalette(voc_palette().ravel().tolist())
     image.save(path)
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import hashlib
+from fractions import Fraction
 
+import dataset_worlds as worlds
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from mmentropy.ops.shapes import (
     ONE,
     Draws,
     draw_scene,
+    fill_polygon,
     hue_color,
     mask_box,
     pattern,
@@ -35,12 +38,13 @@ def digest(**options) -> str:
 
 
 class TestDeterminism:
-    # Any change here changes every result on PartShapes: say so in the changelog.
+    # Any change here changes every result on PartShapes: say so in the changelog. These were the same under OpenCV 4.9
+    # with numpy 1.26 and OpenCV 5.0 with numpy 2.4.
     @pytest.mark.parametrize(
         ('options', 'expected'),
         [
-            ({}, '07e96a06710ec122'),
-            (dict(num_objects=(1, 3), size=96, num_classes=20), '60cf4ca027582252'),
+            ({}, 'd94c324744521d38'),
+            (dict(num_objects=(1, 3), size=96, num_classes=20), 'f380e1cfd7ae4eeb'),
         ],
     )
     def test_checksum(self, options: dict, expected: str) -> None:
@@ -109,7 +113,7 @@ class TestGroundTruth:
         assert not (scene.parts & (scene.instances == 0)).any()
 
     def test_part_is_a_tenth_to_a_quarter_of_its_object(self) -> None:
-        for index in range(300):
+        for index in range(150):
             scene = draw_scene(3, 0, index)
             share = scene.parts.sum() / (scene.instances > 0).sum()
             assert 0.10 <= share <= 0.25
@@ -126,11 +130,11 @@ class TestGroundTruth:
     def test_classes_share_sizes_and_places(self) -> None:
         """Area and centre do not tell classes apart: the class means agree within four standard errors."""
         rows = []
-        for index in range(1000):
+        for index in range(500):
             scene = draw_scene(0, 2, index)
             x0, y0, x1, y1 = scene.boxes[0]
             rows.append(((x1 - x0) * (y1 - y0), x0 + x1, y0 + y1))
-        values, labels = np.array(rows, dtype=float), np.arange(1000) % 10
+        values, labels = np.array(rows, dtype=float), np.arange(500) % 10
         for label in range(10):
             own, rest = values[labels == label], values[labels != label]
             error = np.sqrt(own.var(0) / len(own) + rest.var(0) / len(rest))
@@ -139,7 +143,7 @@ class TestGroundTruth:
     @pytest.mark.parametrize('probability', [0.0, 0.5, 1.0])
     def test_cooccurrence(self, probability: float) -> None:
         """The background is the class's own with p + (1 − p) / C; binomial bounds of four standard deviations."""
-        count = 600
+        count = 300
         own = sum(draw_scene(0, 0, i, cooccurrence=probability, size=32).background == i % 10 for i in range(count))
         expected = probability + (1 - probability) / 10
         assert abs(own / count - expected) <= 4 * np.sqrt(expected * (1 - expected) / count)
@@ -201,6 +205,25 @@ class TestDrawing:
             x, y = glyph[:, 0].astype(float), glyph[:, 1].astype(float)
             area = abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2
             assert area == pytest.approx(ONE**2, rel=0.01)
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.tuples(st.integers(-40, 300), st.integers(-40, 300)), min_size=3, max_size=9))
+    def test_fill_polygon_agrees_with_ray_casting(self, corners: list[tuple[int, int]]) -> None:
+        """Even-odd rule with exact fractions, pixel by pixel; corners outside the image, self-crossings and all."""
+        polygon = np.array(corners)
+        expected = np.zeros((16, 16), dtype=np.uint8)
+        for row in range(16):
+            crossings = []
+            for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1]):
+                if (y0 <= 16 * row) != (y1 <= 16 * row):
+                    crossings.append(x0 + Fraction((x1 - x0) * (16 * row - y0), y1 - y0))
+            for column in range(16):
+                expected[row, column] = sum(x <= 16 * column for x in crossings) % 2
+        assert np.array_equal(fill_polygon(16, polygon), expected)
+
+    def test_fill_polygon_square(self) -> None:
+        square = np.array([[32, 48], [80, 48], [80, 112], [32, 112]])  # columns 2..4, rows 3..6
+        assert np.array_equal(fill_polygon(8, square), worlds.rectangle(8, 8, 3, 7, 2, 5))
 
     def test_patterns_are_balanced_and_differ(self) -> None:
         found = {pattern(kind, 64, 64, 0, 0).tobytes() for kind in range(24)}
