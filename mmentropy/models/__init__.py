@@ -4,7 +4,7 @@
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 
 from . import backbones, classifiers, erasing, heads, losses, necks, segmentors
-from .classifiers import LocalizationClassifier, MinMaxLocalizer
+from .classifiers import ExplainedClassifier, LocalizationClassifier, MinMaxLocalizer
 from .erasing import ADL, RDAP, SPG, ACoL
 from .heads import CAMHead, WildcatHead
 from .losses import ConfidencePenaltyLoss, EntropyRegularizedLoss, JeffreysPenaltyLoss
@@ -19,6 +19,7 @@ __all__ = [
     'ConfidencePenaltyLoss',
     'EntropyPooling',
     'EntropyRegularizedLoss',
+    'ExplainedClassifier',
     'GlobalMaxPooling',
     'JeffreysPenaltyLoss',
     'LSEPooling',
