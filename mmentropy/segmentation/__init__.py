@@ -1,0 +1,42 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""From seeds to segmentation on data sets in the layout of PASCAL VOC 2012."""
+
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+
+from .files import ImageMaps
+from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
+from .maps import ClassMaps, ForeignMaps, multi_scale_maps
+from .pipeline import SeedPipeline
+from .predict import Test
+from .pseudo_masks import PseudoMasks
+from .refine import CrfRefine, GrowRefine, PixelAdaptiveRefine, RandomWalkRefine
+from .seed import Seed
+from .stage import Context, PerImageStage, Stage
+from .training import Classify, Segment, TrainAffinity
+from .voc_folder import VOCFolder
+
+__all__ = [
+    'ClassMaps',
+    'Classify',
+    'Context',
+    'CrfRefine',
+    'ForeignMaps',
+    'GrowRefine',
+    'ImageMaps',
+    'PerImageStage',
+    'PixelAdaptiveRefine',
+    'PseudoMasks',
+    'RandomWalkRefine',
+    'Seed',
+    'SeedPipeline',
+    'Segment',
+    'Stage',
+    'Test',
+    'TrainAffinity',
+    'VOCFolder',
+    'multi_scale_maps',
+    'read_foreign',
+    'read_irn',
+    'read_psa',
+    'read_sec',
+]

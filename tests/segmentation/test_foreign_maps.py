@@ -20,7 +20,6 @@ from mmentropy.segmentation.foreign_maps import (
     read_sec,
 )
 
-
 RNG = np.random.default_rng(0)
 
 

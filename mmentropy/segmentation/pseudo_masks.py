@@ -1,0 +1,55 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Palette PNGs that mmsegmentation reads unmodified."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmentropy.datasets.palette import palette_png
+from mmentropy.ops.maps import resize_map
+from mmentropy.registry import STAGES
+
+from .files import ImageMaps, read_label_png, write_list, write_whole
+from .stage import IGNORE, Context, ScoreStage, label_map
+
+
+@STAGES.register_module()
+class PseudoMasks(ScoreStage):
+    """The best class of each pixel as a palette PNG 0–20 of the image's size, only classes that the image has.
+
+    ``ids.txt`` lists the images that have a mask, for mmseg's ``ann_file``.
+
+    Args:
+        name, source: ``source`` wrote scores with a background.
+        confidence: pixels whose best probability is lower become 255, which training leaves out; 0 keeps all.
+        ignore_empty: leave out images in which some label has no pixel at all.
+    """
+
+    SUFFIX = '.png'
+    SECONDS, BYTES = 0.02, 5_000
+
+    def __init__(
+        self, name: str = 'masks', source: str | None = None, confidence: float = 0.0, ignore_empty: bool = False
+    ) -> None:
+        super().__init__(name, source)
+        self.confidence, self.ignore_empty = confidence, ignore_empty
+
+    def process(self, ctx: Context, key: str) -> None:
+        scores = ImageMaps.load(ctx.folder(self.source) / f'{key}.npz')
+        if not np.isin(scores.labels, ctx.data.labels(key)).all():
+            raise ValueError(f'{key}: {self.source} has scores of classes {scores.labels.tolist()} that it has not')
+        mask = label_map(scores)
+        if self.ignore_empty and not np.isin(scores.labels + 1, mask).all():
+            raise ValueError(f'{key}: one of its labels has no pixel, and ignore_empty leaves such an image out')
+        if self.confidence:
+            best = resize_map(scores.probabilities().max(axis=0), scores.size, 'bilinear')
+            mask[best < self.confidence] = IGNORE
+        write_whole(self.output(ctx, key), palette_png(mask).getvalue())
+
+    def predicted(self, ctx: Context, key: str) -> np.ndarray:
+        return read_label_png(self.output(ctx, key), ctx.data.num_classes + 1)
+
+    def run(self, ctx: Context) -> dict:
+        result = super().run(ctx)
+        write_list(ctx.folder(self.name) / 'ids.txt', (path.stem for path in self.outputs(ctx)))
+        return result
