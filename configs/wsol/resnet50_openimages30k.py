@@ -2,8 +2,6 @@
 _base_ = [
     '../_base_/models/resnet50_cam.py',
     '../_base_/datasets/openimages30k.py',
-    '../_base_/schedules/finetune_50e.py',
+    '../_base_/schedules/finetune_10e.py',
     '../_base_/default_runtime.py',
 ]
-train_cfg = dict(max_epochs=10)
-param_scheduler = dict(step_size=3)

@@ -11,12 +11,15 @@ So a second start does what is missing and nothing else, and a changed config is
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
+import importlib
 import json
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
 import threading
 import time
@@ -41,6 +44,7 @@ TRAINING_KEYS = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 
 #: Options of a loader that do not change what it gives.
 LOADER_NOISE = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 EVALUATION_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator')
+PR_SET_PDEATHSIG = 1
 TRAINED, METRICS, LOG = 'trained.json', 'metrics', 'console.log'
 
 
@@ -299,6 +303,9 @@ def execute_runs(
     gpus = torch.cuda.device_count()
     # A forked process has everything imported; CUDA does not survive a fork.
     context = multiprocessing.get_context('spawn' if gpus else 'fork')
+    if not gpus:
+        for package in ('mmpretrain.models', 'mmentropy.models', 'mmentropy.datasets'):
+            importlib.import_module(package)
     waiting = [run for run in runs if run.state() != 'finished']
     free = list(range(jobs or max(1, gpus)))
     active: list[tuple[Any, Run, int]] = []
@@ -334,6 +341,8 @@ def _execute_apart(run: Run, device: int | None, parent: int) -> None:
     if device is not None:
         visible = os.environ.get('CUDA_VISIBLE_DEVICES')
         os.environ['CUDA_VISIBLE_DEVICES'] = visible.split(',')[device] if visible else str(device)
+    if sys.platform == 'linux':  # the kernel ends it at once; the thread is for other systems, and for a parent gone
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     run.directory.mkdir(parents=True, exist_ok=True)
     error_file = run.directory / 'error.txt'

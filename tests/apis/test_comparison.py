@@ -19,7 +19,7 @@ from mmentropy.apis.comparison import Run, execute_and_tabulate, figures_of, nam
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """
 _base_ = '{root}/configs/demo/resnet18_partshapes.py'
-train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(length=24))
+train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(length=48))
 val_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(length=16))
 test_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(length=16))
 val_evaluator = [dict(type='Accuracy', topk=(1,)), dict(type='mmentropy.EntropyMetric')]
@@ -95,7 +95,7 @@ def test_killed_halfway_it_ends_with_the_same_table_and_repeats_nothing(configs,
     assert all(torch.equal(resumed[key], alone[key]) for key in alone)
     # Of the interrupted run, the epochs before the checkpoint were not trained again.
     log = (tmp_path / 'adl/seed0/console.log').read_text()
-    assert sum('Epoch(train)' in line and '[1][1/3]' in line for line in log.splitlines()) == 1
+    assert sum('Epoch(train)' in line and '[1][1/6]' in line for line in log.splitlines()) == 1
 
 
 def test_seeds_and_methods_differ(whole):

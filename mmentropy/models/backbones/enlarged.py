@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from mmentropy.registry import MODELS
@@ -13,13 +14,13 @@ from ..erasing.feature_eraser import find_layers
 
 
 @MODELS.register_module()
-def EnlargedBackbone(backbone: dict, stride_one: Sequence[str] = (), drop: Sequence[str] = ()) -> nn.Module:  # noqa: N802
+def EnlargedBackbone(backbone: dict, stride_one: Sequence[str] = (), drop: Sequence[str] = ()) -> nn.Module:
     """Build a backbone and take the stride out of some of its layers: higher mapping resolution localises better.
 
     The result *is* the backbone, not a wrapper: names, state dict and pretrained weights are its own.
 
     Args:
-        backbone: its config.
+        backbone: its config; a bare type is mmpretrain's.
         stride_one: names of layers (as ``named_modules()`` tells them) in which every strided convolution and pooling
             gets stride 1 and a padding that keeps the size. (A pooling of even size still loses a row and a column.)
         drop: names of layers that are replaced by the identity: poolings without weights.
@@ -27,7 +28,8 @@ def EnlargedBackbone(backbone: dict, stride_one: Sequence[str] = (), drop: Seque
     Raises:
         ValueError: for a layer that is not there, has no stride, or has weights that would be dropped.
     """
-    model = MODELS.build(backbone)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(backbone)
     for name, layer in find_layers(model, stride_one, 'EnlargedBackbone').items():
         if not sum(_unstride(module) for module in layer.modules()):
             raise ValueError(f'EnlargedBackbone: nothing in {name!r} of {type(model).__name__} has a stride')

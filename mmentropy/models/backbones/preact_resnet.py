@@ -55,9 +55,8 @@ class PreActResNet(ResNet):
     ) -> nn.Sequential:
         widths = [in_channels] + [out_channels] * num_blocks
         strides = [stride] + [1] * (num_blocks - 1)
-        return nn.Sequential(
-            *(PreActBlock(widths[i], out_channels, strides[i], dilation, norm_cfg) for i in range(num_blocks))
-        )
+        blocks = [PreActBlock(*shape, dilation, norm_cfg) for shape in zip(widths, widths[1:], strides)]
+        return nn.Sequential(*blocks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, H, W) to the maps of ``out_indices``, the last stage's normalised and rectified."""
