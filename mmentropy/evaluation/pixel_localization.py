@@ -41,8 +41,8 @@ class PixelLocalizationMetric(CountingMetric):
 
     ``PxAP`` pools the histograms of all images; ``mPxAP`` is the mean of the classes' own. ``MaxIoU`` and ``MaxF1+``
     (Dice of the foreground) are means over the images, ``Maxpooled-…`` come from the pooled counts; a pixel is
-    foreground from the threshold on (≥), which is the best on this split. ``F1-`` (background) is read at the threshold
-    of ``F1+``. At given thresholds the same figures follow as ``IoU@fixed``, ``IoU@transfer``, ….
+    foreground from the threshold on (≥), which is the best on this split. ``F1-@oracle`` (background) is read at the
+    threshold of ``MaxF1+``. At given thresholds the same figures follow as ``IoU@fixed``, ``IoU@transfer``, ….
 
     ``gt_mask`` is the union of an image's objects. An image with several labels is therefore compared with the maximum
     of their normalised maps, and counts for each of them in ``mPxAP``.
@@ -122,7 +122,7 @@ class PixelLocalizationMetric(CountingMetric):
         grid = self.protocol[:-3]  # thresholds below 1
         best = {name: int(grid[curves[name][grid].argmax()]) for name in CHOSEN}
         results |= {f'Max{name}': float(curves[name][best[name]]) for name in CHOSEN}
-        results |= {name: float(curves[name][best[chosen]]) for name, chosen in COMPANIONS.items()}
+        results |= {f'{name}@oracle': float(curves[name][best[other]]) for name, other in COMPANIONS.items()}
         results |= {f'threshold@{name}': float(self.edges[index]) for name, index in best.items()}
         for suffix, chosen in self.given.items():
             at = {name: int(np.searchsorted(self.edges, value)) for name, value in chosen.items()}

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
 from samples import evaluate, make_sample, make_samples
 
 from mmentropy.evaluation import DiceMetric, PartCoverageMetric, PixelLocalizationMetric, save_metrics
@@ -75,7 +77,7 @@ def test_figures_are_the_protocols():
     for name in ('IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'):
         assert results[f'wsol/Max{name}'] == pytest.approx(curves[name].max(), abs=1e-6)
         assert results[f'wsol/threshold@{name}'] == GRID[curves[name].argmax()]
-    assert results['wsol/F1-'] == pytest.approx(curves['F1-'][curves['F1+'].argmax()], abs=1e-6)
+    assert results['wsol/F1-@oracle'] == pytest.approx(curves['F1-'][curves['F1+'].argmax()], abs=1e-6)
     assert (results['wsol/empty_masks'], results['wsol/full_masks']) == (0, 0)
     # 0.333 lies between thresholds of the grid; the oracle and PxAP do not see it
     alone = evaluate(PixelLocalizationMetric(**TINY), samples)
@@ -198,3 +200,20 @@ def test_part_coverage_reads_masks_of_one_shape():
         PartCoverageMetric().process(None, [sample | {'part_mask': None}])
     with pytest.raises(ValueError, match='localizer must be'):
         PartCoverageMetric(localizer='entropy')
+
+
+def test_all_metrics_fit_into_one_evaluator():
+    """mmengine refuses two results of one name; ours must not clash with one another."""
+    samples = make_samples(4)
+    configs = [
+        dict(type='BoxLocalizationMetric', contours='largest', threshold=0.2, **TINY),
+        dict(type='PixelLocalizationMetric', threshold=0.2, **TINY),
+        *(dict(type=f'{name}Metric') for name in ('Dice', 'PartCoverage', 'Entropy', 'GridPointing')),
+        dict(type='ErrorAnalysisMetric', threshold=0.2),
+    ]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        evaluator = Evaluator([config | {'type': f'mmentropy.{config["type"]}'} for config in configs])
+    evaluator.process(samples)
+    results = evaluator.evaluate(len(samples))
+    assert len(results) > 50
+    assert all(name.startswith('wsol/') for name in results)
