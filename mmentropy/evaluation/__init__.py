@@ -10,6 +10,7 @@ from .error_analysis import ErrorAnalysisMetric
 from .grid_pointing import GridPointingMetric
 from .part_coverage import PartCoverageMetric
 from .pixel_localization import PixelLocalizationMetric
+from .segmentor_dice import SegmentorDiceMetric
 from .thresholds import load_thresholds, save_metrics, use_thresholds_from
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     'GridPointingMetric',
     'PartCoverageMetric',
     'PixelLocalizationMetric',
+    'SegmentorDiceMetric',
     'load_thresholds',
     'save_metrics',
     'use_thresholds_from',

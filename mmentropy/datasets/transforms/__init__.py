@@ -4,5 +4,6 @@
 from .hide_and_seek import HideAndSeek
 from .loading import LoadLocalizationMasks
 from .packing import PackLocalizationInputs
+from .seg_map import MaskToSegMap
 
-__all__ = ['HideAndSeek', 'LoadLocalizationMasks', 'PackLocalizationInputs']
+__all__ = ['HideAndSeek', 'LoadLocalizationMasks', 'MaskToSegMap', 'PackLocalizationInputs']
