@@ -1,0 +1,3 @@
+# On ResNet-101.
+_base_ = './resnet50_cub_minmax.py'
+model = dict(backbone={{_base_.depths.resnet101}})

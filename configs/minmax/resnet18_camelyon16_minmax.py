@@ -1,0 +1,3 @@
+# On ResNet-18.
+_base_ = './resnet50_camelyon16_minmax.py'
+model = dict(backbone={{_base_.depths.resnet18}})

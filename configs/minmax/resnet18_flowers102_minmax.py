@@ -1,0 +1,3 @@
+# On ResNet-18.
+_base_ = './resnet50_flowers102_minmax.py'
+model = dict(backbone={{_base_.depths.resnet18}})
