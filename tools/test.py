@@ -4,16 +4,21 @@
 import argparse
 import os
 
-from mmentropy.engine import build_runner, load_config, one_sentence_errors, set_work_dir, start_processes
+from mmentropy.engine import (
+    add_run_arguments,
+    build_runner,
+    load_config,
+    one_sentence_errors,
+    set_work_dir,
+    start_processes,
+)
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<config name>)')
+    add_run_arguments(parser)
     parser.add_argument('--out', help='write the metrics (.json) or the predictions (.pkl) there')
     parser.add_argument(
         '--threshold-from',
@@ -25,13 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--interval', type=int, default=1, help='a panel for every n-th image')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parser.parse_args()
 
 
 @one_sentence_errors

@@ -2,17 +2,22 @@
 """Train a model from a config: ``python tools/train.py configs/wsol/resnet50_cub_ent.py``."""
 
 import argparse
-import os
 
-from mmentropy.engine import build_runner, load_config, one_sentence_errors, set_work_dir, start_processes, use_amp
+from mmentropy.engine import (
+    add_run_arguments,
+    build_runner,
+    load_config,
+    one_sentence_errors,
+    set_work_dir,
+    start_processes,
+    use_amp,
+)
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
+    add_run_arguments(parser)
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -22,13 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='mixed precision: fp16 on a GPU, bf16 on the CPU')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-    args = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parser.parse_args()
 
 
 @one_sentence_errors

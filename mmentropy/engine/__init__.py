@@ -7,6 +7,7 @@ from .epoch_seed import EpochSeedHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
 from .startup import (
+    add_run_arguments,
     build_runner,
     load_config,
     one_sentence_errors,
@@ -20,6 +21,7 @@ __all__ = [
     'EpochSeedHook',
     'MinMaxScheduleHook',
     'ProgressHook',
+    'add_run_arguments',
     'build_runner',
     'cpu_has_bf16',
     'load_config',

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -44,6 +45,15 @@ def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
     if options:
         cfg.merge_from_dict(options)
     return cfg
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every tool which starts a run has."""
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
@@ -76,6 +86,7 @@ def start_processes(cfg: Config, launcher: str) -> None:
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
     """
     cfg.launcher = launcher
+    os.environ.setdefault('LOCAL_RANK', '0')
     if launcher == 'none' or torch.cuda.is_available():
         return
     if not dist.is_initialized():

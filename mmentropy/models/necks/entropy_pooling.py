@@ -21,8 +21,9 @@ class EntropyPooling(TiedPooling):
     .. math:: H_i = H(\mathrm{softmax}(W f_i + b)),\quad w_i \propto m(H_i),\quad f = \sum_i w_i f_i
 
     The classifier (W, b) is the head's own: :class:`~mmentropy.models.LocalizationClassifier` ties it. Since the
-    weights sum to one, the pooled logits are the weighted mean of the location logits. Inside a stock ``ImageClassifier``
-    give ``num_classes`` and ``in_channels``: the neck then owns its scorer, which learns through the weights.
+    weights sum to one, the pooled logits are the weighted mean of the location logits. Inside a stock
+    ``ImageClassifier`` give ``num_classes`` and ``in_channels``: the neck then owns its scorer, which learns through
+    the weights.
 
     Args:
         mapping: from entropy to weight, see :func:`~mmentropy.ops.entropy.entropy_weights`.
