@@ -106,6 +106,18 @@ class Run:
                 done[name] = _read_json(path)['metrics']
         return done
 
+    def checkpoint(self) -> Path:
+        """The trained weights.
+
+        Raises:
+            FileNotFoundError: before the training is done, or if they were removed.
+        """
+        trained = self._trained()
+        path = self.directory / trained['checkpoint'] if trained else self.directory
+        if not path.is_file():
+            raise FileNotFoundError(f'{self.name} seed {self.seed} has no weights in {self.directory}; train it first')
+        return path
+
     def state(self) -> str:
         """``finished``, ``to evaluate``, ``interrupted`` or ``missing``; ValueError if its directory is another's."""
         trained = self._trained()

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+#: Transforms that decide the size of a network's inputs.
+SIZING = ('CenterCrop', 'Resize', 'ResizeEdge', 'RandomCrop', 'RandomResizedCrop')
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -160,19 +162,27 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
 
 
 def _pipeline_size(config: object) -> tuple[int, int] | None:
-    """(height, width) that the test pipeline of a config ends with: the crop if there is one, else the resize."""
-    loader = None if config is None else config.get('test_dataloader') or config.get('val_dataloader')
-    dataset = {} if loader is None else loader.get('dataset', {})
-    while 'dataset' in dataset:  # wrappers: repeat, mosaics
-        dataset = dataset['dataset']
-    size = None
-    for step in dataset.get('pipeline') or ():
-        kind = str(step.get('type', '')).rsplit('.', 1)[-1]
-        if kind in ('CenterCrop', 'Resize', 'ResizeEdge') and (found := step.get('crop_size', step.get('scale'))):
-            # Scales are (width, height) in OpenMMLab; crop sizes are (height, width).
-            pair = (found, found) if isinstance(found, int) else tuple(found)
-            size = pair if 'crop_size' in step else pair[::-1]
-    return size
+    """(height, width) that a config's network sees: what the test pipeline ends with, else the training one's crop.
+
+    A set whose images have one size (64 pixels, say) needs no resizing in its test pipeline; its training crops tell.
+    """
+    for split in ('test', 'val', 'train'):
+        loader = None if config is None else config.get(f'{split}_dataloader')
+        dataset = {} if loader is None else loader.get('dataset', {})
+        steps = list(dataset.get('pipeline') or ())
+        while 'dataset' in dataset:  # wrappers: repeat, mosaics
+            dataset = dataset['dataset']
+            steps = [*(dataset.get('pipeline') or ()), *steps]
+        size = None
+        for step in steps:
+            kind = str(step.get('type', '')).rsplit('.', 1)[-1]
+            if kind in SIZING and (found := step.get('crop_size', step.get('scale'))):
+                # Scales are (width, height) in OpenMMLab; crop sizes are (height, width).
+                pair = (found, found) if isinstance(found, int) else tuple(found)
+                size = pair if 'crop_size' in step else pair[::-1]
+        if size is not None:
+            return size
+    return None
 
 
 def _own_size(network: nn.Module) -> tuple[int, int] | None:

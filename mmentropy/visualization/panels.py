@@ -213,3 +213,28 @@ def draw_comparison_grid(
             tiles.append(add_caption(widen(picture, tile), row.captions.get(name, '')))
         lines.append(join_tiles(tiles))
     return join_tiles(lines, axis=0)
+
+
+def draw_units(units: Sequence[tuple[int, float, Sequence]], tile: int = 120) -> np.ndarray:
+    """One row a unit: its strongest regions, each image with the region outlined and the rest darkened.
+
+    Args:
+        units: (unit, weight, regions with ``image``, ``box`` and ``value``), as ``class_units`` gives them.
+        tile: pixels of a tile's longer side.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+    """
+    lines = []
+    for unit, weight, regions in units:
+        tiles = []
+        for region in regions:
+            canvas = fit_image(region.image, tile)
+            box = scale_boxes(region.box, region.image.shape[:2], canvas.shape[:2])
+            x0, y0, x1, y1 = box[0].round().astype(int)
+            dark = canvas // 3
+            dark[y0:y1, x0:x1] = canvas[y0:y1, x0:x1]
+            picture = widen(draw_boxes(dark, box, thickness=1), tile)
+            tiles.append(add_caption(picture, f'{region.value:.2f}', 16))
+        lines.append(add_caption(join_tiles(tiles), f'unit {unit}, weight {weight:.3f}', 22))
+    return join_tiles(lines, axis=0)

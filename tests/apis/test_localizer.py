@@ -8,6 +8,7 @@ from PIL import Image
 from torch import nn
 
 from mmentropy.apis import Localizer
+from mmentropy.apis.loading import _pipeline_size
 from mmentropy.explain import METHODS
 from mmentropy.ops.map_boxes import boxes_from_map
 
@@ -199,6 +200,22 @@ def test_config_file_and_ill_fitting_weights(tmp_path):
         Localizer(tmp_path / 'absent.py')
     with pytest.raises(ValueError, match='neither a config file nor'):
         Localizer('no-such-model')
+
+
+@pytest.mark.parametrize(
+    ('test', 'train', 'expected'),
+    [
+        ([{'type': 'ResizeEdge', 'scale': 256}, {'type': 'CenterCrop', 'crop_size': 224}], [], (224, 224)),
+        ([{'type': 'Resize', 'scale': (96, 64)}], [{'type': 'RandomCrop', 'crop_size': 32}], (64, 96)),
+        ([{'type': 'LoadImageFromFile'}], [{'type': 'RandomCrop', 'crop_size': 64}], (64, 64)),
+        ([], [{'type': 'RandomResizedCrop', 'scale': 160}, {'type': 'RandomFlip'}], (160, 160)),
+        ([], [], None),
+    ],
+)
+def test_input_size_is_read_from_the_pipelines(test, train, expected):
+    config = {'test_dataloader': {'dataset': {'dataset': {'pipeline': test}}}}
+    config['train_dataloader'] = {'dataset': {'pipeline': train}}
+    assert _pipeline_size(config) == expected
 
 
 def test_segmentor_of_mmseg():

@@ -8,7 +8,6 @@ from mmentropy.registry import MODELS
 
 from .cam_backbone import CAMBackbone
 
-
 #: The VGG paper's letters, as torchvision has them.
 VARIANTS = {11: 'A', 13: 'B', 16: 'D', 19: 'E'}
 

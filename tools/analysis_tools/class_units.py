@@ -1,0 +1,48 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Class-specific units: those with the largest weight for a class, with the image regions that excite them most.
+
+``python tools/analysis_tools/class_units.py CONFIG --weights CKPT --class NAME --out units.png``
+"""
+
+import argparse
+
+from mmentropy.engine import one_sentence_errors
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the network and the data')
+    parser.add_argument('--weights', help='checkpoint')
+    parser.add_argument('--class', dest='label', required=True, help='name or number of the class')
+    parser.add_argument('--split', default='test', help='train, val or test')
+    parser.add_argument('--units', type=int, default=5)
+    parser.add_argument('--images', type=int, default=6, help='regions a unit')
+    parser.add_argument('--threshold', type=float, default=0.5, help="share of the unit's maximum in an image")
+    parser.add_argument('--max-images', type=int, help='to search, evenly spread')
+    parser.add_argument('--out', default='class_units.png', help='picture to write')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from mmentropy.apis.analysis import class_number, class_units, open_run, photos
+    from mmentropy.visualization.panels import draw_units
+    from mmentropy.visualization.visualizer import write_image
+
+    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
+    data = sets[args.split]
+    label = class_number(args.label, data.metainfo['classes'])
+    found = class_units(reader, photos(data, args.max_images), label, args.units, args.images, args.threshold)
+    write_image(args.out, draw_units(found))
+    for unit, weight, regions in found:
+        print(f'unit {unit}: weight {weight:.4f}, strongest in {regions[0].name} ({regions[0].value:.3f})')
+    print(args.out)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,49 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Generic features: a linear SVM on the pooled features of any config, trained and tested on its data set's splits.
+
+``python tools/analysis_tools/linear_probe.py CONFIG --weights CKPT [--data OTHER_CONFIG]``. The features are what the
+classifier reads: global average pooled, entropy-pooled, whatever the config's neck gives. Needs scikit-learn.
+"""
+
+import argparse
+
+from mmentropy.engine import one_sentence_errors
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config of the network')
+    parser.add_argument('--weights', help='checkpoint')
+    parser.add_argument('--data', help='config whose data sets are probed (default: the network’s own)')
+    parser.add_argument('--train-split', default='train', help='train, val or test')
+    parser.add_argument('--test-split', default='test', help='train, val or test')
+    parser.add_argument('--max-images', type=int, help='of each split, evenly spread')
+    parser.add_argument(
+        '--c', type=float, nargs='+', default=[1.0], help='penalty of the SVM; several give several lines'
+    )
+    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from mmentropy.apis.analysis import dataset_features, linear_svm, open_datasets, open_run, photos
+
+    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
+    sets = open_datasets(args.data) if args.data else sets
+    train, test = (
+        dataset_features(reader, photos(sets[split], args.max_images), batch_size=args.batch_size)
+        for split in (args.train_split, args.test_split)
+    )
+    print(f'{len(train[1])} images to train on, {len(test[1])} to test on, {train[0].shape[1]} features')
+    for c in args.c:
+        print(f'C = {c:g}: top-1 {linear_svm(train, test, c):.2f} %')
+
+
+if __name__ == '__main__':
+    main()
