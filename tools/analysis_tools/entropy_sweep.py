@@ -1,0 +1,84 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Sweep λ of the entropy regularisers and draw the sweet spot between localisation and classification.
+
+``python tools/analysis_tools/entropy_sweep.py configs/wsol/resnet18_tinyimagenet.py --work-dir DIR`` trains what is
+missing (it resumes, as compare.py), and writes sweep.png, sweep.md, sweep.csv and sweep.tex.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mmentropy.engine import one_sentence_errors
+
+
+def parse_args() -> argparse.Namespace:
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='the plain model')
+    parser.add_argument('--losses', nargs='+', default=['er', 'cp', 'jeffreys'], help='er, cp, jeffreys')
+    parser.add_argument(
+        '--lambdas', nargs='+', type=float, default=[0.01, 0.03, 0.1, 0.3, 1, 3], help='grid, mean over the classes'
+    )
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each setting')
+    parser.add_argument('--work-dir', required=True, help='where runs lie')
+    parser.add_argument('--out', help='name of figure and tables without suffix (default: <work-dir>/sweep)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys of every run')
+    parser.add_argument('--eval-configs', nargs='+', default=[], metavar='[NAME=]CONFIG', help='see compare.py')
+    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-configs')
+    parser.add_argument('--localization', default='wsol/MaxBoxAccV2', help='figure of localisation; it also chooses')
+    parser.add_argument('--classification', default='accuracy/top1', help='figure of classification')
+    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
+    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    from pathlib import Path
+
+    from mmentropy.apis.comparison import execute_and_tabulate, named_configs
+    from mmentropy.apis.sweep import plan_sweep, sweep_points
+    from mmentropy.engine import load_config
+    from mmentropy.visualization.sweep_plot import plot_sweep
+
+    evaluations = named_configs(args.eval_configs)
+    runs = plan_sweep(
+        args.config,
+        args.losses,
+        args.lambdas,
+        args.seeds,
+        args.work_dir,
+        args.cfg_options,
+        evaluations,
+        args.eval_options,
+    )
+    out = Path(args.out or Path(args.work_dir) / 'sweep')
+    usual = [args.classification, args.localization, 'wsol/entropy']
+    failed = execute_and_tabulate(runs, out, None, usual, args.jobs, args.dry_run)
+    points = sweep_points(runs)
+    cfg = load_config(args.config, args.cfg_options)
+    if points:
+        # Chosen on the validation split; where the figures are of a test split, its own name stands before the key.
+        by_val = f'val:{args.localization}'
+        chosen_by = by_val if any(by_val in point.figures for point in points) else args.localization
+        title = f'{Path(args.config).stem}, {len(args.seeds)} seed(s); the star is the best by {chosen_by}'
+        picture = out.with_name(out.name + '.png')
+        plot_sweep(
+            points,
+            picture,
+            cfg.data_preprocessor.num_classes,
+            args.localization,
+            args.classification,
+            chosen_by=chosen_by,
+            title=title,
+        )
+        print(f'wrote {picture}')
+    if failed:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    main()
