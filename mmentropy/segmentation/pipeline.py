@@ -25,6 +25,8 @@ from .voc_folder import VOCFolder
 logger = logging.getLogger(__name__)
 MANIFEST = 'manifest.json'
 MARK = 'stage.json'
+#: A folder with such files holds work that must not be mixed.
+OUTPUTS = ('.npz', '.png', '.pth')
 
 
 def digest(path: Path) -> str:
@@ -199,7 +201,7 @@ class SeedPipeline:
         remove_partial(self.ctx.work_dir)
         settings_hash = self.hash(stage.name)
         found = read_json(folder / MARK).get('hash')
-        if found not in (None, settings_hash):
+        if found not in (None, settings_hash) and any(p.suffix in OUTPUTS for p in folder.rglob('*')):
             raise ValueError(
                 f'{folder}: holds outputs of other settings ({found}, now {settings_hash}); '
                 'take another --work-dir, or remove this folder and those after it'

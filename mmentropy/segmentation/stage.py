@@ -153,14 +153,22 @@ class PerImageStage(Stage):
             return
         quiet = Context(ctx.work_dir, ctx.data, 1, ctx.device, True)
         shares = [keys[i : i + 8] for i in range(0, len(keys), 8)]
-        # Started anew, not forked: threads and CUDA do not survive a fork.
-        with ProcessPoolExecutor(ctx.jobs, multiprocessing.get_context('spawn'), initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(ctx.jobs, clean_processes(), initializer=_one_thread) as pool:
             for future in as_completed([pool.submit(_work, self, quiet, share) for share in shares]):
                 yield from future.result()
 
     def evaluate(self, ctx: Context) -> dict[str, Any]:
         """Measures for the manifest."""
         return {}
+
+
+def clean_processes() -> multiprocessing.context.BaseContext:
+    """Processes that are not forked from this one: threads and CUDA do not survive that. The imports happen once."""
+    if 'forkserver' not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context('spawn')
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['mmentropy.segmentation'])
+    return context
 
 
 def _one_thread() -> None:

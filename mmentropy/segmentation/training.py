@@ -61,13 +61,16 @@ class Training(Stage):
         self.adapt(cfg, ctx)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
-        cfg.work_dir = str(ctx.folder(self.name))
+        cfg.work_dir = str(ctx.folder(self.name).resolve())
         cfg.resume = True
         return cfg
 
     def fingerprint(self, ctx: Context) -> str:
         # Where the run lies must not matter to what it is.
-        return self.build(ctx).pretty_text.replace(str(ctx.work_dir), 'WORK')
+        text = self.build(ctx).pretty_text
+        for place, name in ((Path(ctx.data.root).resolve(), 'DATA'), (ctx.work_dir.resolve(), 'WORK')):
+            text = text.replace(str(place), name)
+        return text
 
     def outputs(self, ctx: Context) -> list[Path]:
         return [path for name in ('config.py', 'model.pth') if (path := ctx.folder(self.name) / name).is_file()]
@@ -147,7 +150,7 @@ class Classify(Training):
         super().__init__(name, config, options, None)
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
-        set_data_root(cfg, ctx.data.root)
+        set_data_root(cfg._cfg_dict, str(Path(ctx.data.root).resolve()))
 
 
 class MaskTraining(Training):
@@ -175,7 +178,7 @@ class MaskTraining(Training):
         return super().needs + ([self.init_from] if self.init_from else [])
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
-        set_data_root(cfg, ctx.data.root)
+        set_data_root(cfg._cfg_dict, str(Path(ctx.data.root).resolve()))
         masks = ctx.folder(self.source).resolve()
         data = cfg.train_dataloader.dataset
         data.data_prefix = dict(img_path='JPEGImages', seg_map_path=str(masks))
