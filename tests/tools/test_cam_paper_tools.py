@@ -1,0 +1,107 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The command lines around :mod:`mmentropy.apis.analysis` and the report, run in this process on PartShapes."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
+
+from mmentropy.apis.analysis import dataset_features, discover_patterns, linear_svm, open_run, photos
+from mmentropy.visualization.report_data import ReportData, Sample
+
+ROOT = Path(__file__).parents[2]
+CONFIG = """
+default_scope = 'mmpretrain'
+data_preprocessor = dict(num_classes=3, mean=[127.5] * 3, std=[63.75] * 3, to_rgb=True)
+model = dict(
+    type='mmentropy.LocalizationClassifier',
+    backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 1, 1)),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='mmentropy.CAMHead'),
+)
+def_data = dict(type='mmentropy.PartShapes', num_classes=3, image_size=64, num_objects=2)
+train_dataloader = dict(dataset=dict(**def_data, split='train', length=24,
+    pipeline=[dict(type='RandomCrop', crop_size=64)]))
+test_dataloader = dict(dataset=dict(**def_data, split='test', length=12, pipeline=[]))
+"""
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('run')
+    (folder / 'c.py').write_text(CONFIG)
+    torch.manual_seed(0)
+    reader, sets = open_run(folder / 'c.py', None)
+    torch.save(reader.loaded.model.state_dict(), folder / 'w.pth')
+    return folder, *open_run(folder / 'c.py', str(folder / 'w.pth'))
+
+
+def call(monkeypatch, capsys, tool: str, *arguments: object) -> str:
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
+    monkeypatch.setenv('COLUMNS', '160')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('MMENTROPY_DEBUG', '1')
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    return capsys.readouterr().out
+
+
+def test_linear_probe_and_crops_print_what_the_library_gives(run, monkeypatch, capsys):
+    pytest.importorskip('sklearn', reason='scikit-learn is not installed')
+    folder, reader, sets = run
+    expected = linear_svm(*(dataset_features(reader, photos(sets[split])) for split in ('train', 'test')))
+    out = call(monkeypatch, capsys, 'analysis_tools/linear_probe.py', folder / 'c.py', '--weights', folder / 'w.pth')
+    assert '24 images to train on, 12 to test on, 64 features' in out
+    assert f'top-1 {expected:.2f} %' in out
+    out = call(
+        monkeypatch, capsys, 'analysis_tools/crop_and_classify.py', folder / 'c.py', '--weights', folder / 'w.pth'
+    )
+    figures = dict(re.findall(r'(full image|crop by the \w+ box)\D+([\d.]+)', out))
+    assert set(figures) == {'full image', 'crop by the CAM box', 'crop by the true box'}
+    assert figures['full image'] == f'{expected:.2f}'
+
+
+def test_pattern_discovery_and_class_units(run, monkeypatch, capsys):
+    folder, reader, sets = run
+    weights = ('--weights', folder / 'w.pth')
+    out = folder / 'p.json'
+    call(monkeypatch, capsys, 'analysis_tools/pattern_discovery.py', folder / 'c.py', *weights, '--out', out)
+    names = sets['test'].metainfo['classes']
+    expected = discover_patterns(reader, photos(sets['test']))
+    written = json.loads(out.read_text())
+    assert written == {names[c]: [[names[o], pytest.approx(s), n] for o, s, n in rows] for c, rows in expected.items()}
+    picture = folder / 'u.png'
+    options = ('--class', names[1], '--units', 2, '--images', 3, '--out', picture)
+    text = call(monkeypatch, capsys, 'analysis_tools/class_units.py', folder / 'c.py', *weights, *options)
+    weight = reader.weight[1]
+    first, second = np.argsort(-weight, kind='stable')[:2]
+    assert f'unit {first}: weight {weight[first]:.4f}' in text
+    assert f'unit {second}: weight {weight[second]:.4f}' in text
+    # Two rows of a heading (22), captions (16) and tiles (120), three tiles wide, gaps of four.
+    assert cv2.imread(str(picture)).shape == (2 * 158 + 4, 3 * 120 + 8, 3)
+    with pytest.raises(ValueError, match="'nothing' is neither"):
+        call(monkeypatch, capsys, 'analysis_tools/class_units.py', folder / 'c.py', *weights, '--class', 'nothing')
+
+
+def test_report_of_a_folder(tmp_path, monkeypatch, capsys):
+    picture = cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    ReportData([Sample('a/b.jpg', thumb=picture)], ('x',), {'accuracy': 12.5}, 'k = 1').save(tmp_path / 'report.npz')
+    out = call(monkeypatch, capsys, 'report.py', tmp_path, '--title', 'my <run>')
+    assert f'{tmp_path}/report.html' in out
+    page = (tmp_path / 'report.html').read_text()
+    assert '<title>my &lt;run&gt;</title>' in page
+    assert '"accuracy": 12.5' in page
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        call(monkeypatch, capsys, 'report.py', tmp_path / 'absent')
+    (tmp_path / 'report.npz').unlink()
+    with pytest.raises(FileNotFoundError, match='expected one config'):
+        call(monkeypatch, capsys, 'report.py', tmp_path)
