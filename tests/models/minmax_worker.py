@@ -72,17 +72,17 @@ class Diary(Hook):
 
 
 def config(folder: str, by_epoch: bool) -> Config:
-    """Three epochs of six iterations, erasing from the second; a checkpoint every epoch, or every four iterations."""
+    """Three epochs of four iterations, erasing from the second; a checkpoint every epoch, or every five iterations."""
     cfg = Config.fromfile(str(ROOT / 'configs/minmax/resnet18_partshapes_minmax.py'))
     cfg.work_dir = folder
     cfg.log_level = 'ERROR'
     cfg.model.backbone.update(base_channels=8, stem_channels=8)
     cfg.model.erasing.update(steps=2)
     # Random crops come from numpy's global generator, which is the data's affair and not the schedules'.
-    dataset = dict(cfg.train_dataloader.dataset, length=48, pipeline=cfg.test_pipeline)
+    dataset = dict(cfg.train_dataloader.dataset, length=16, pipeline=cfg.test_pipeline)
     sampler = dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True)
     cfg.train_dataloader.update(
-        batch_size=8, num_workers=0, persistent_workers=False, dataset=dataset, sampler=sampler, pin_memory=False
+        batch_size=4, num_workers=0, persistent_workers=False, dataset=dataset, sampler=sampler, pin_memory=False
     )
     cfg.val_dataloader = cfg.val_evaluator = cfg.val_cfg = None
     cfg.test_dataloader = cfg.test_evaluator = cfg.test_cfg = None
@@ -94,9 +94,9 @@ def config(folder: str, by_epoch: bool) -> Config:
         cfg.train_cfg = dict(by_epoch=True, max_epochs=3)
         cfg.default_hooks.checkpoint.update(interval=1)
     else:
-        cfg.train_cfg = dict(by_epoch=False, max_iters=18)
-        hook.update(epoch_length=6)
-        cfg.default_hooks.checkpoint.update(interval=4, by_epoch=False)
+        cfg.train_cfg = dict(by_epoch=False, max_iters=12)
+        hook.update(epoch_length=4)
+        cfg.default_hooks.checkpoint.update(interval=5, by_epoch=False)
     return cfg
 
 
@@ -133,7 +133,7 @@ def main(what: str, folder: str) -> None:
         Path(whole).mkdir()
         Path(broken).mkdir()
         go(run, [(whole, by_epoch, None, False)])
-        go(run, [(broken, by_epoch, 10, False)], -signal.SIGKILL)  # in the middle of the second epoch
+        go(run, [(broken, by_epoch, 7, False)], -signal.SIGKILL)  # in the middle of the second epoch
         go(run, [(broken, by_epoch, None, True)])
 
 
