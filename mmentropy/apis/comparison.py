@@ -137,8 +137,10 @@ class Run:
 
     def _trained(self) -> dict | None:
         path = self.directory / TRAINED
-        started = self.directory / 'started.json'
-        for file in (path, started):
+        files = [path]
+        if (self.directory / 'last_checkpoint').is_file():  # nothing was trained before the first one
+            files.append(self.directory / 'started.json')
+        for file in files:
             if file.is_file():
                 found = _read_json(file)
                 if found['fingerprint'] != _fingerprint(self.train_config(), TRAINING_KEYS):

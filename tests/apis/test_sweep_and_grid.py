@@ -68,7 +68,7 @@ def test_grid_has_a_column_a_method_and_the_maps_of_the_true_class(repo_root, tm
     seen = []
     draw = comparison.__name__.replace('comparison', 'methods_grid') + '.draw_comparison_grid'
     monkeypatch.setattr(draw, lambda rows, **options: seen.append((rows, options)) or np.zeros((4, 4, 3), np.uint8))
-    methods_grid(runs, 3, tile=64)
+    methods_grid(runs, 3, 'val', tile=64)
     rows, options = seen[0]
     assert options == dict(tile=64)
     assert len(rows) == 3
