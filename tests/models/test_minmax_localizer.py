@@ -287,6 +287,31 @@ def test_explainers_work_on_it(method):
     assert maps.maps.flatten(2).std(-1).max() > 0
 
 
+def test_a_crf_sharpens_the_predicted_mask_and_nothing_else():
+    """On a white square whose mask is blurred the CRF moves the mask's edge to the square's."""
+    mean, std = [127.5] * 3, [63.75] * 3
+    plain = build().eval()
+    sharp = build(crf=dict(bilateral=(20.0, 13.0, 10.0), iterations=5)).eval()
+    for model in (plain, sharp):
+        model.data_preprocessor.mean = torch.tensor(mean).view(-1, 1, 1)
+        model.data_preprocessor.std = torch.tensor(std).view(-1, 1, 1)
+    pixels = torch.zeros(1, 3, 32, 32)
+    pixels[:, :, 8:24, 8:24] = 255
+    x = (pixels - 127.5) / 63.75
+    torch.testing.assert_close(sharp.grey_levels(x), pixels)
+    yy, xx = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing='ij')
+    blurred = torch.exp(-((yy - 15.5) ** 2 + (xx - 15.5) ** 2) / 200)[None, None]
+    refined = sharp.crf.refine(blurred[0], pixels[0])
+    truth = pixels[0, :1] > 0
+    before, after = (((mask >= 0.5) == truth).float().mean() for mask in (blurred[0], refined))
+    assert before < 0.97
+    assert after == 1
+    with torch.no_grad():
+        a, b = plain(x, samples([0]), mode='predict')[0], sharp(x, samples([0]), mode='predict')[0]
+    assert torch.equal(a.pred_score, b.pred_score)
+    torch.testing.assert_close(b.cams, sharp.crf.refine(a.cams, pixels[0]))
+
+
 def test_entropy_pooling_for_the_classifier():
     options = dict(neck=dict(type='mmentropy.EntropyPooling'), head=dict(type='mmentropy.CAMHead'))
     model = build(**options, erasing=dict(steps=2, start_epoch=0))
@@ -408,6 +433,7 @@ def test_labels_it_cannot_use_are_refused():
         (dict(detach_mask=True), 'area_constraint acts through the mask'),
         (dict(omega=0), 'omega and barrier_t must be > 0'),
         (dict(erasing=dict(step=4)), "erasing has no option 'step'"),
+        (dict(crf=dict(steps=4)), "crf has no option 'steps'"),
         (dict(erasing=dict(steps=-1)), 'erasing needs steps >= 0'),
         (dict(erasing=dict(initial='ones')), 'erasing needs steps >= 0'),
     ],
