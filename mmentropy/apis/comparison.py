@@ -11,6 +11,7 @@ So a second start does what is missing and nothing else, and a changed config is
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import fcntl
 import hashlib
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from rich.console import Console
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
@@ -211,6 +212,24 @@ def plan_runs(
         for seed in seeds
         for name, config in zip(names, configs)
     ]
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every tool with runs of its own has."""
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each setting (default: 0)')
+    parser.add_argument('--work-dir', required=True, help='where runs lie: DIR/<name>/seed<n>')
+    parser.add_argument('--out', help='name of what is written, without suffix (default: a name in the work dir)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys of every run')
+    parser.add_argument(
+        '--eval-configs',
+        nargs='+',
+        default=[],
+        metavar='[NAME=]CONFIG',
+        help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
+    )
+    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-configs')
+    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
+    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
 
 
 def named_configs(texts: Sequence[str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ class ScoresAndMaps(nn.Module):
 
     def __init__(self, loaded: LoadedModel, raw: bool = False) -> None:
         super().__init__()
-        self.model, self.raw = loaded.model, raw
+        self.model, self.raw, self.to_scores = loaded.model, raw, loaded.scores
         explainer = CAM(self.model)
         explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
         self.anatomy = explainer.anatomy
@@ -53,10 +53,7 @@ class ScoresAndMaps(nn.Module):
         with hooked([self.anatomy.layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))]):
             logits = run(self.model, images)
         features = self.anatomy.to_map(kept[-1], tuple(int(n) for n in images.shape[2:]))
-        head = getattr(self.model, 'head', None)
-        several = getattr(head, 'multi_label', False) or 'MultiLabel' in type(head).__name__
-        scores = logits.sigmoid() if several else logits.softmax(1)
-        return scores, class_activation_maps(features, self.anatomy.classifier.weight)
+        return self.to_scores(logits), class_activation_maps(features, self.anatomy.classifier.weight)
 
 
 def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset: int = 17) -> ScoresAndMaps:

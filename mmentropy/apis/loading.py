@@ -39,6 +39,16 @@ class LoadedModel:
     def device(self) -> torch.device:
         return next((p.device for p in self.model.parameters()), torch.device('cpu'))
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether the head's scores are sigmoids: a ``CAMHead(multi_label=True)``, or one of mmpretrain's own."""
+        head = getattr(self.model, 'head', None)
+        return bool(getattr(head, 'multi_label', False)) or 'MultiLabel' in type(head).__name__
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Probabilities (N, C) from logits."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(1)
+
     def inputs(self, images: Sequence[np.ndarray]) -> Tensor:
         """RGB images of any size as one batch of network inputs (N, 3, h, w): the whole image, resized to ``size``.
 

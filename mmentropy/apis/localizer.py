@@ -206,18 +206,13 @@ class Localizer:
     def _method_options(self, method: str) -> dict:
         """The caller's options; for the entropy methods also the model's reading: sigmoids, its pooling's mapping."""
         options = dict(self.options)
-        if method in ('entropy', 'entropy_cam') and self._multi_label:
+        if method in ('entropy', 'entropy_cam') and self.loaded.multi_label:
             options.setdefault('score', 'sigmoid')
         neck = getattr(self.loaded.model, 'neck', None)
         if method == 'entropy_cam' and type(neck).__name__ == 'EntropyPooling':
             for key in ('mapping', 'temperature', 'gamma', 'score', 'topk'):
                 options.setdefault(key, getattr(neck, key))
         return options
-
-    @property
-    def _multi_label(self) -> bool:
-        head = getattr(self.loaded.model, 'head', None)
-        return bool(getattr(head, 'multi_label', False)) or 'MultiLabel' in type(head).__name__
 
     def _finish(
         self,
@@ -232,14 +227,11 @@ class Localizer:
             found = self._explain(method, self.loaded.inputs(images), wanted, topk)
             # A class-agnostic map stands for each of the classes.
             maps = found.maps.expand(-1, found.classes.shape[1], -1, -1)
-            parts = iter(zip(maps, found.classes, self._scores(found.logits).gather(1, found.classes)))
+            parts = iter(zip(maps, found.classes, self.loaded.scores(found.logits).gather(1, found.classes)))
         for result, image in batch:
             if image is not None:
                 self._fill(result, *next(parts), box)
             yield result
-
-    def _scores(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid() if self._multi_label else logits.softmax(1)
 
     def _fill(self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, box: str) -> None:
         result.labels = labels.cpu().numpy()

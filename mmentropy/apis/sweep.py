@@ -27,12 +27,12 @@ def plan_sweep(
     seeds: Sequence[int],
     work_dir: str | Path,
     options: Mapping[str, Any] | None = None,
-    evaluations: Mapping[str, str] | None = None,
-    evaluation_options: Mapping[str, Any] | None = None,
+    **evaluating: Mapping[str, Any],
 ) -> list[Run]:
     """The plain model (λ = 0), and each loss with each λ under ``class_reduction='mean'``; the seeds outermost.
 
-    ``sum`` needs no runs of its own: λ there is Cλ here.
+    ``sum`` needs no runs of its own: λ there is Cλ here. ``evaluating`` is ``evaluations`` and ``evaluation_options`` of
+    :class:`~mmentropy.apis.comparison.Run`.
 
     Raises:
         ValueError: for an unknown loss or a λ that is not positive.
@@ -48,12 +48,8 @@ def plan_sweep(
     for seed in seeds:
         for name, loss, value in settings:
             chosen = {'model.head.loss': dict(_delete_=True, type=LOSSES[loss], lambda_=value, class_reduction='mean')}
-            runs.append(
-                Run(
-                    name, config, seed, Path(work_dir) / name / f'seed{seed}', {**(options or {}), **chosen},
-                    evaluations or {}, evaluation_options or {},
-                )
-            )  # fmt: skip
+            directory = Path(work_dir) / name / f'seed{seed}'
+            runs.append(Run(name, config, seed, directory, {**(options or {}), **chosen}, **evaluating))
     return runs
 
 

@@ -20,7 +20,7 @@ from mmentropy.ops.maps import normalize_map, upsample_map
 from mmentropy.registry import HOOKS
 
 from .report_data import ReportData, Sample
-from .visualizer import _numpy
+from .visualizer import to_array
 
 #: Thresholds of the curves; a report shows them, the metrics have their own finer grid.
 THRESHOLDS = np.linspace(0, 0.99, 100)
@@ -67,14 +67,14 @@ class ReportHook(Hook):
 
     def sample(self, image: np.ndarray | None, output: BaseDataElement) -> Sample:
         """What is kept of one image; its picture and maps only with ``image`` (H, W, 3)."""
-        truth = np.ravel(_numpy(output.get(fields.GT_LABEL, []))).astype(int)
-        scores = np.ravel(_numpy(output.get(fields.PRED_SCORE, [])))
+        truth = np.ravel(to_array(output.get(fields.GT_LABEL, []))).astype(int)
+        scores = np.ravel(to_array(output.get(fields.PRED_SCORE, [])))
         predicted = int(scores.argmax()) if scores.size else -1
         label = int(truth[0]) if truth.size else -1
-        cams, labels = _numpy(output.get(fields.CAMS)), np.ravel(_numpy(output.get(fields.CAM_LABELS, [])))
+        cams, labels = to_array(output.get(fields.CAMS)), np.ravel(to_array(output.get(fields.CAM_LABELS, [])))
         row = int(np.flatnonzero(labels == label)[0]) if (labels == label).any() else 0
         cam = None if cams is None else cams[row]
-        boxes = _numpy(output.get(fields.GT_BBOXES))
+        boxes = to_array(output.get(fields.GT_BBOXES))
         size = output.get('ori_shape', (self.eval_size,) * 2)[:2]
         square = (self.eval_size, self.eval_size)
         truths = None if boxes is None else scale_boxes(boxes.reshape(-1, 4), size, square)
@@ -86,13 +86,13 @@ class ReportHook(Hook):
             label=label,
             prediction=predicted,
             score=float(scores[predicted]) if scores.size else float('nan'),
-            entropy=float(np.ravel(_numpy(output.get(fields.ENTROPY, np.nan)))[0]),
+            entropy=float(np.ravel(to_array(output.get(fields.ENTROPY, np.nan)))[0]),
             boxes=np.zeros((0, 4), np.float32) if boxes is None else boxes.astype(np.float32),
             cam=None if cam is None else np.round(255 * normalize_map(cam)).astype(np.uint8),
         )
         if cam is not None and len(kept.boxes):
             kept.best_iou = best_iou_by_threshold(quantize_map(upsample_map(cam, square)), truths, THRESHOLDS)
-        entropy_map = _numpy(output.get(fields.ENTROPY_MAP))
+        entropy_map = to_array(output.get(fields.ENTROPY_MAP))
         if image is not None:
             kept.thumb = self._thumb(image)
             kept.entropy_map = None if entropy_map is None else entropy_map.astype(np.float16)

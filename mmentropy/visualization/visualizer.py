@@ -68,16 +68,16 @@ class LocalizationVisualizer(Visualizer):
             (height, width, 3) uint8, RGB.
         """
         classes = (self.dataset_meta or {}).get('classes')
-        truth = [int(i) for i in np.ravel(_numpy(data_sample.get(fields.GT_LABEL, [])))]
-        cams, labels = _numpy(data_sample.get(fields.CAMS)), _numpy(data_sample.get(fields.CAM_LABELS, []))
+        truth = [int(i) for i in np.ravel(to_array(data_sample.get(fields.GT_LABEL, [])))]
+        cams, labels = to_array(data_sample.get(fields.CAMS)), to_array(data_sample.get(fields.CAM_LABELS, []))
         row = next((i for i, label in enumerate(np.ravel(labels)) if int(label) in truth), 0)
-        boxes = _numpy(data_sample.get(fields.GT_BBOXES))
+        boxes = to_array(data_sample.get(fields.GT_BBOXES))
         if boxes is not None:
             boxes = scale_boxes(boxes, data_sample.get('ori_shape', image.shape[:2])[:2], image.shape[:2])
         return draw_localization_panel(
             image,
             class_map=None if cams is None else cams[row],
-            entropy_map=_numpy(data_sample.get(fields.ENTROPY_MAP)),
+            entropy_map=to_array(data_sample.get(fields.ENTROPY_MAP)),
             gt_bboxes=boxes,
             titles=(
                 self._prediction(data_sample, truth, classes),
@@ -94,11 +94,11 @@ class LocalizationVisualizer(Visualizer):
         """Title of the image's tile: the truth, and the prediction where it differs, with its score."""
         label = ', '.join(_class_name(i, classes) for i in truth) or 'image'
         found = data_sample.get(fields.PRED_LABEL)
-        if found is None or not np.size(_numpy(found)):  # a multi-label prediction may hold no class
+        if found is None or not np.size(to_array(found)):  # a multi-label prediction may hold no class
             return label
-        best = int(np.ravel(_numpy(found))[0])
+        best = int(np.ravel(to_array(found))[0])
         score = data_sample.get(fields.PRED_SCORE)
-        text = '' if score is None else f' {float(np.ravel(_numpy(score))[best]):.2f}'
+        text = '' if score is None else f' {float(np.ravel(to_array(score))[best]):.2f}'
         return f'{label} ✓{text}' if best in truth else f'{label} ✗ {_class_name(best, classes)}{text}'
 
     @master_only
@@ -146,7 +146,7 @@ class LocalizationVisualizer(Visualizer):
         return panel
 
 
-def _numpy(value: object) -> np.ndarray | None:
+def to_array(value: object) -> np.ndarray | None:
     """Tensor or array or list as an array; None stays None."""
     if value is None:
         return None
