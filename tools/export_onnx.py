@@ -50,8 +50,8 @@ def main() -> None:
         if difference > TOLERANCE:
             args.out.unlink()
             raise ValueError(
-                f'{args.out}: onnxruntime differs from PyTorch by {difference:.1e} of the largest value, so the file was '
-                'removed; the network’s code fixes what should be free, often the batch size (Swin does)'
+                f'{args.out}: onnxruntime differs from PyTorch by {difference:.1e} of the largest value; it was '
+                'removed: the network’s code fixes what should be free, often the batch size (Swin does)'
             )
         print(f'largest difference to PyTorch, relative to the largest value: {difference:.1e}')
 
