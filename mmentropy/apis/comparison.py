@@ -26,7 +26,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -183,7 +183,8 @@ class Run:
             # Thresholds are chosen on the validation split; the figures at them stand beside the split's own maxima.
             thresholds = self.directory / METRICS / 'val.thresholds.json'
             save_metrics(thresholds, _read_json(self.directory / METRICS / 'val.json')['metrics'])
-            use_thresholds_from(cfg.test_evaluator, thresholds)
+            with suppress(ValueError):  # no metric of this evaluator chooses a threshold
+                use_thresholds_from(cfg.test_evaluator, thresholds)
         cfg.load_from = str(checkpoint)
         metrics = {key: float(value) for key, value in build_runner(cfg).test().items()}
         save_metrics(self.directory / METRICS / f'{name}.json', dict(fingerprint=mark, metrics=metrics))

@@ -31,8 +31,8 @@ def plan_sweep(
 ) -> list[Run]:
     """The plain model (λ = 0), and each loss with each λ under ``class_reduction='mean'``; the seeds outermost.
 
-    ``sum`` needs no runs of its own: λ there is Cλ here. ``evaluating`` is ``evaluations`` and ``evaluation_options`` of
-    :class:`~mmentropy.apis.comparison.Run`.
+    ``sum`` needs no runs of its own: λ there is Cλ here. ``evaluating`` is :class:`~mmentropy.apis.comparison.Run`'s
+    ``evaluations`` and ``evaluation_options``.
 
     Raises:
         ValueError: for an unknown loss or a λ that is not positive.

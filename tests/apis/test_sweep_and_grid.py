@@ -7,13 +7,15 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 from mmentropy.apis import comparison
-from mmentropy.apis.comparison import plan_runs
+from mmentropy.apis.comparison import figures_of, plan_runs
 from mmentropy.apis.methods_grid import methods_grid, spread_indices
 from mmentropy.apis.sweep import plan_sweep, sweep_points
 from mmentropy.models.losses import EntropyRegularizedLoss
 
 CONFIGS = ['configs/demo/resnet18_partshapes.py', 'configs/demo/resnet18_partshapes_ent.py']
 NARROW = {'model.backbone.base_channels': 4, 'model.backbone.stem_channels': 4, 'val_dataloader.dataset.length': 20}
+
+LOADER = {'num_workers': 0, 'persistent_workers': False, 'batch_size': 10}
 
 
 def pretend_trained(run, figures=None) -> torch.nn.Module:
@@ -60,6 +62,23 @@ def test_points_join_seeds_and_leave_out_what_is_not_finished(repo_root, tmp_pat
     assert (plain.loss, plain.lambda_, plain.figures['wsol/GT-known'].mean) == ('er', 0.0, 52.0)
     assert plain.figures['wsol/GT-known'].n == 2
     assert (regularised.lambda_, regularised.figures['wsol/GT-known'].spread) == (0.1, None)
+
+
+def test_thresholds_of_a_test_split_are_those_of_validation(repo_root, tmp_path):
+    loaders = {f'{split}_dataloader.{key}': value for split in ('val', 'test') for key, value in LOADER.items()}
+    options = {**NARROW, **loaders, 'test_dataloader.dataset.split': 'test', 'test_dataloader.dataset.length': 24}
+    run = plan_runs([str(repo_root / CONFIGS[0])], [0], tmp_path, options)[0]
+    pretend_trained(run)
+    assert run.state() == 'to evaluate'
+    run.execute()
+    metrics = run.metrics()
+    chosen = metrics['val']['wsol/threshold@50']
+    assert metrics['test']['wsol/threshold@50@transfer'] == chosen
+    assert metrics['test']['wsol/BoxAcc@50@transfer'] <= metrics['test']['wsol/MaxBoxAcc@50']
+    figures = figures_of(run)
+    assert figures['wsol/GT-known'] == metrics['test']['wsol/GT-known']
+    assert figures['val:wsol/GT-known'] == metrics['val']['wsol/GT-known']
+    assert run.state() == 'finished'
 
 
 def test_grid_has_a_column_a_method_and_the_maps_of_the_true_class(repo_root, tmp_path, monkeypatch):

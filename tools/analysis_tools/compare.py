@@ -9,7 +9,9 @@ from its last epoch and ends with the same weights.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from mmentropy.apis.comparison import add_run_arguments, execute_and_tabulate, named_configs, plan_runs
 from mmentropy.engine import one_sentence_errors
 
 COLUMNS = [
@@ -23,35 +25,16 @@ COLUMNS = [
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', help='config files, one a row of the table')
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each config (default: 0)')
-    parser.add_argument('--work-dir', required=True, help='where runs lie: DIR/<config name>/seed<n>')
-    parser.add_argument('--out', help='name of the tables without suffix (default: <work-dir>/table)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys of every run')
-    parser.add_argument(
-        '--eval-configs',
-        nargs='+',
-        default=[],
-        metavar='[NAME=]CONFIG',
-        help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
-    )
-    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-configs')
+    add_run_arguments(parser)
     parser.add_argument('--columns', nargs='+', help='figures in the Markdown and LaTeX table (the CSV has all)')
-    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
-    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
     return parser.parse_args()
 
 
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from pathlib import Path
-
-    from mmentropy.apis.comparison import execute_and_tabulate, named_configs, plan_runs
-
     runs = plan_runs(
         args.configs, args.seeds, args.work_dir, args.cfg_options, named_configs(args.eval_configs), args.eval_options
     )

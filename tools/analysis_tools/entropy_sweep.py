@@ -8,43 +8,30 @@ missing (it resumes, as compare.py), and writes sweep.png, sweep.md, sweep.csv a
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.apis.comparison import add_run_arguments, execute_and_tabulate, named_configs
+from mmentropy.apis.sweep import LOSSES, plan_sweep, sweep_points
+from mmentropy.engine import load_config, one_sentence_errors
+from mmentropy.visualization.sweep_plot import plot_sweep
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('config', help='the plain model')
-    parser.add_argument('--losses', nargs='+', default=['er', 'cp', 'jeffreys'], help='er, cp, jeffreys')
+    parser.add_argument('--losses', nargs='+', default=list(LOSSES), help=', '.join(LOSSES))
     parser.add_argument(
         '--lambdas', nargs='+', type=float, default=[0.01, 0.03, 0.1, 0.3, 1, 3], help='grid, mean over the classes'
     )
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each setting')
-    parser.add_argument('--work-dir', required=True, help='where runs lie')
-    parser.add_argument('--out', help='name of figure and tables without suffix (default: <work-dir>/sweep)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys of every run')
-    parser.add_argument('--eval-configs', nargs='+', default=[], metavar='[NAME=]CONFIG', help='see compare.py')
-    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-configs')
+    add_run_arguments(parser)
     parser.add_argument('--localization', default='wsol/MaxBoxAccV2', help='figure of localisation; it also chooses')
     parser.add_argument('--classification', default='accuracy/top1', help='figure of classification')
-    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
-    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
     return parser.parse_args()
 
 
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from pathlib import Path
-
-    from mmentropy.apis.comparison import execute_and_tabulate, named_configs
-    from mmentropy.apis.sweep import plan_sweep, sweep_points
-    from mmentropy.engine import load_config
-    from mmentropy.visualization.sweep_plot import plot_sweep
-
-    evaluations = named_configs(args.eval_configs)
     runs = plan_sweep(
         args.config,
         args.losses,
@@ -52,8 +39,8 @@ def main() -> None:
         args.seeds,
         args.work_dir,
         args.cfg_options,
-        evaluations,
-        args.eval_options,
+        evaluations=named_configs(args.eval_configs),
+        evaluation_options=args.eval_options or {},
     )
     out = Path(args.out or Path(args.work_dir) / 'sweep')
     usual = [args.classification, args.localization, 'wsol/entropy']
