@@ -433,6 +433,7 @@ def test_labels_it_cannot_use_are_refused():
         (dict(detach_mask=True), 'area_constraint acts through the mask'),
         (dict(omega=0), 'omega and barrier_t must be > 0'),
         (dict(erasing=dict(step=4)), "erasing has no option 'step'"),
+        (dict(localizer=dict(type='mmentropy.CAMHead')), 'the localizer is a WildcatHead, not a CAMHead'),
         (dict(crf=dict(steps=4)), "crf has no option 'steps'"),
         (dict(erasing=dict(steps=-1)), 'erasing needs steps >= 0'),
         (dict(erasing=dict(initial='ones')), 'erasing needs steps >= 0'),
@@ -449,6 +450,12 @@ def test_erasing_waits_for_its_epoch():
     for epoch, steps in ((0, 0), (1, 0), (2, 3), (7, 3)):
         model.set_epoch(epoch)
         assert model.steps == steps
+
+
+def test_erasing_options():
+    assert build().erasing.steps == 0  # None is off
+    assert build(erasing={}).erasing.steps == 4
+    assert build(erasing={}).erasing.start_epoch == 1
 
 
 def test_schedules_by_hand():

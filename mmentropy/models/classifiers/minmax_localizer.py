@@ -25,6 +25,7 @@ from mmentropy.ops.regularizers import uniform_divergence
 from mmentropy.registry import MODELS
 from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
 
+from ..heads.wildcat_head import WildcatHead
 from .localization_classifier import LocalizationClassifier, complete_head
 
 #: What the classifier's prediction outside the mask is pushed to, and the weight that its version of the paper gives.
@@ -81,12 +82,12 @@ class Crf:
         return torch.from_numpy(dense_crf(unary, pixels, kernels, self.iterations)[1:]).to(mask.device)
 
 
-def options_of(kind: type, given: dict | None, name: str) -> dict:
+def options_of(kind: type, given: dict, name: str) -> dict:
     """The given options, none of them unknown to ``kind``."""
-    unknown = set(given or {}) - {field.name for field in fields(kind)}
+    unknown = set(given) - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f'MinMaxLocalizer: {name} has no option {sorted(unknown)[0]!r}')
-    return dict(given or {})
+    return dict(given)
 
 
 @MODELS.register_module()
@@ -155,22 +156,23 @@ class MinMaxLocalizer(LocalizationClassifier):
             raise ValueError('MinMaxLocalizer: area_constraint acts through the mask; with detach_mask set it to False')
         if omega <= 0 or barrier_t <= 0:
             raise ValueError(f'MinMaxLocalizer: omega and barrier_t must be > 0, got {omega} and {barrier_t}')
-        chosen = options_of(Erasing, erasing, 'erasing') or dict(steps=0), options_of(Crf, crf, 'crf')
+        erasing = Erasing(**options_of(Erasing, dict(steps=0) if erasing is None else erasing, 'erasing'))
+        crf = None if crf is None else Crf(**options_of(Crf, crf, 'crf'))
         super().__init__(backbone, neck, head or dict(WILDCAT), data_preprocessor=data_preprocessor, **kwargs)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            shared = dict(in_channels=self.head.in_channels, num_classes=self.head.num_classes)
-            self.localizer = MODELS.build(complete_head({**shared, **(localizer or WILDCAT)}, self.backbone, None))
+            localizer = dict(localizer or WILDCAT, num_classes=self.head.num_classes)
+            self.localizer = MODELS.build(complete_head(localizer, self.backbone, None))
+        if not isinstance(self.localizer, WildcatHead):
+            raise ValueError(f'MinMaxLocalizer: the localizer is a WildcatHead, not a {type(self.localizer).__name__}')
         self.omega, self.detach_mask, self.input_scale = omega, detach_mask, input_scale
         self.negative = negative
         self.negative_weight = NEGATIVES[negative] if negative_weight is None else negative_weight
         self.area_constraint, self.recompute = area_constraint, recompute
-        self.erasing = Erasing(**chosen[0])
-        self.crf = None if crf is None else Crf(**chosen[1])
-        self.epoch = None
+        self.erasing, self.crf, self.epoch = erasing, crf, None
         # In the state dict, so that a checkpoint keeps what the schedule had reached.
         self.register_buffer('sigma', torch.tensor(float(sigma)))
         self.register_buffer('barrier_t', torch.tensor(float(barrier_t)))
-        self.register_buffer('erasing_sigma', torch.tensor(float(self.erasing.sigma)))
+        self.register_buffer('erasing_sigma', torch.tensor(float(erasing.sigma)))
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch (from 0) that erasing's start is compared with."""
@@ -221,7 +223,7 @@ class MinMaxLocalizer(LocalizationClassifier):
         return self.neck(features) if self.with_neck else features
 
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict:
-        """The terms of the loss; the mask's mean area, the passes made and M's accuracy go to the log beside them."""
+        """The terms of the loss; the mask's mean area and the passes made go to the log beside them."""
         check_finite(inputs, data_samples)
         labels = single_labels(data_samples).to(inputs.device)
         erased = self.erase(inputs, labels)
