@@ -29,7 +29,9 @@ class CAM(Explainer):
 
     def _check(self, anatomy: Anatomy) -> None:
         super()._check(anatomy)
-        if anatomy.pooling == 'other' and anatomy.classifier is not None:
+        # Our own poolings are weighted means and maxima of the same locations: W f is what they weigh.
+        ours = any(type(module).__module__.startswith('mmentropy.models.necks') for module in self.model.modules())
+        if anatomy.pooling == 'other' and anatomy.classifier is not None and not ours:
             warnings.warn(
                 f'the classifier does not read the plain mean of layer {anatomy.name!r}; {type(self).__name__} applies '
                 'its weights to that layer all the same, and leaves out what stands between (a norm, another pooling)',

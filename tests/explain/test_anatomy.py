@@ -93,6 +93,22 @@ def test_other_poolings_are_told_from_the_mean():
         CAM(Tail(lambda f: f.mean((2, 3))))(image)
 
 
+def test_own_poolings_give_cams_without_a_warning():
+    classifiers = pytest.importorskip('mmentropy.models', reason='mmpretrain is not installed')
+    backbone = {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'stem_channels': 8}
+    model = classifiers.LocalizationClassifier(
+        backbone,
+        {'type': 'mmentropy.EntropyPooling'},
+        {'type': 'mmentropy.CAMHead', 'num_classes': 3, 'in_channels': 64},
+    )
+    image = torch.rand(1, 3, 64, 96)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found = CAM(model)(image)
+    expected = model.eval().head.maps(model.extract_feat(image, stage='backbone')[-1])
+    torch.testing.assert_close(found.maps, expected.detach())
+
+
 def test_map_of_one_location_is_a_map():
     model = Tail(lambda f: f.mean((2, 3)))
     image = torch.rand(2, 3, 8, 8)
