@@ -23,6 +23,15 @@ def spread_indices(length: int, number: int) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, length - 1, min(number, length)).round()})
 
 
+def short_names(names: Sequence[str]) -> list[str]:
+    """What tells configs apart: ``resnet50_cub``, ``resnet50_cub_adl`` become ``plain``, ``adl``."""
+    words = [name.split('_') for name in names]
+    shared = 0
+    while len(names) > 1 and all(len(one) > shared and one[shared] == words[0][shared] for one in words):
+        shared += 1
+    return ['_'.join(one[shared:]) or 'plain' for one in words]
+
+
 def methods_grid(
     runs: Sequence[Run], samples: int | Sequence[int] = 6, evaluation: str | None = None, **drawing
 ) -> np.ndarray:
@@ -51,7 +60,7 @@ def methods_grid(
     data = [dataset[i] for i in indices]
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     rows = [_row(item, classes) for item in data]
-    for run in runs:
+    for run, column in zip(runs, short_names([run.name for run in runs])):
         model = load_model(run.evaluation_configs()[name], run.checkpoint()).model
         batch = pseudo_collate([dict(item, data_samples=item['data_samples'].clone()) for item in data])
         with torch.no_grad():
@@ -59,10 +68,10 @@ def methods_grid(
         for row, sample in zip(rows, predictions):
             label = int(sample.gt_label[0])
             place = sample.get(CAM_LABELS).tolist().index(label)
-            row.maps[run.name] = sample.get(CAMS)[place].cpu().numpy()
+            row.maps[column] = sample.get(CAMS)[place].cpu().numpy()
             share = 100 * float(sample.pred_score[label])
             right = 'right' if int(sample.pred_label[0]) == label else 'wrong'
-            row.captions[run.name] = f'{right}, {share:.0f} %'
+            row.captions[column] = f'{right}, {share:.0f} %'
     return draw_comparison_grid(rows, **drawing)
 
 

@@ -52,14 +52,14 @@ def configs(tmp_path_factory) -> list[str]:
 def whole(configs, tmp_path_factory) -> Path:
     """A comparison that was left alone."""
     work_dir = tmp_path_factory.mktemp('whole')
-    failed = execute_and_tabulate(plan_runs(configs, [0, 1], work_dir), work_dir / 'table', usual=['accuracy/top1'])
-    assert failed == {}
+    runs = plan_runs(configs, [0], work_dir) + plan_runs(configs[:1], [1], work_dir)
+    assert execute_and_tabulate(runs, work_dir / 'table', usual=['accuracy/top1']) == {}
     return work_dir
 
 
 def command(configs: list[str], work_dir: Path) -> list[str]:
     tool = str(ROOT / 'tools/analysis_tools/compare.py')
-    return [sys.executable, tool, *configs, '--seeds', '0', '1', '--work-dir', str(work_dir)]
+    return [sys.executable, tool, *configs, '--seeds', '0', '--work-dir', str(work_dir)]
 
 
 def weights(run: Path) -> dict:
@@ -71,7 +71,7 @@ def test_killed_halfway_it_ends_with_the_same_table_and_repeats_nothing(configs,
     process = subprocess.Popen(command(configs, tmp_path), env=env, start_new_session=True)
     # Killed in the middle of the second run, after its first checkpoint.
     half = tmp_path / 'adl' / 'seed0' / 'epoch_1.pth'
-    for _ in range(1200):
+    for _ in range(6000):  # a limit for a busy machine; seconds are enough
         if half.is_file() or process.poll() is not None:
             break
         time.sleep(0.05)
@@ -85,12 +85,11 @@ def test_killed_halfway_it_ends_with_the_same_table_and_repeats_nothing(configs,
     before = {path: path.stat().st_mtime_ns for path in first.rglob('*') if path.is_file()}
 
     again = subprocess.run(command(configs, tmp_path), env=env, capture_output=True, text=True, check=True)
-    assert '1 finished, 1 interrupted, 2 missing' in again.stderr
+    assert '1 finished, 1 interrupted' in again.stderr
     assert {path: path.stat().st_mtime_ns for path in first.rglob('*') if path.is_file()} == before
-    for suffix in ('md', 'csv', 'tex'):
-        text = (tmp_path / f'table.{suffix}').read_text()
-        if suffix == 'csv':  # full precision, every figure
-            assert text == (whole / 'table.csv').read_text()
+    tabulate(plan_runs(configs, [0], whole), tmp_path / 'alone')
+    assert (tmp_path / 'table.csv').read_text() == (tmp_path / 'alone.csv').read_text()  # every figure, all digits
+    assert all((tmp_path / f'table.{suffix}').is_file() for suffix in ('md', 'tex'))
     resumed, alone = weights(tmp_path / 'adl/seed0'), weights(whole / 'adl/seed0')
     assert all(torch.equal(resumed[key], alone[key]) for key in alone)
     # Of the interrupted run, the epochs before the checkpoint were not trained again.
@@ -99,13 +98,13 @@ def test_killed_halfway_it_ends_with_the_same_table_and_repeats_nothing(configs,
 
 
 def test_seeds_and_methods_differ(whole):
-    found = {weights(whole / name / f'seed{seed}')['head.fc.weight'].sum().item() for name in MODELS for seed in (0, 1)}
-    assert len(found) == 4
+    runs = ('cam/seed0', 'cam/seed1', 'adl/seed0')
+    assert len({weights(whole / run)['head.fc.weight'].sum().item() for run in runs}) == 3
 
 
 def test_table_is_mean_and_spread_of_the_runs(configs, whole):
-    runs = plan_runs(configs, [0, 1], whole)
-    figures = [figures_of(run)['accuracy/top1'] for run in runs if run.name == 'cam']
+    runs = plan_runs(configs[:1], [0, 1], whole)
+    figures = [figures_of(run)['accuracy/top1'] for run in runs]
     mean, spread = sum(figures) / 2, abs(figures[0] - figures[1]) / 2**0.5
     rows = [line.split(',') for line in (whole / 'table.csv').read_text().splitlines()]
     row = next(row for row in rows if row[:2] == ['cam', 'accuracy/top1'])

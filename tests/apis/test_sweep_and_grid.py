@@ -8,7 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmentropy.apis import comparison
 from mmentropy.apis.comparison import figures_of, plan_runs
-from mmentropy.apis.methods_grid import methods_grid, spread_indices
+from mmentropy.apis.methods_grid import methods_grid, short_names, spread_indices
 from mmentropy.apis.sweep import plan_sweep, sweep_points
 from mmentropy.models.losses import EntropyRegularizedLoss
 
@@ -91,7 +91,7 @@ def test_grid_has_a_column_a_method_and_the_maps_of_the_true_class(repo_root, tm
     rows, options = seen[0]
     assert options == dict(tile=64)
     assert len(rows) == 3
-    assert [list(row.maps) for row in rows] == [[run.name for run in runs]] * 3
+    assert [list(row.maps) for row in rows] == [['plain', 'ent']] * 3
     from mmpretrain.registry import DATASETS
 
     dataset = DATASETS.build(runs[0].evaluation_configs()['val'].test_dataloader.dataset)
@@ -100,12 +100,12 @@ def test_grid_has_a_column_a_method_and_the_maps_of_the_true_class(repo_root, tm
         label = int(item['data_samples'].gt_label)
         np.testing.assert_array_equal(row.image, item['inputs'].permute(1, 2, 0).numpy()[..., ::-1])
         np.testing.assert_allclose(row.gt_bboxes, item['data_samples'].gt_bboxes.numpy())
-        for run, model in zip(runs, models):
+        for column, model in zip(('plain', 'ent'), models):
             data = model.data_preprocessor(dict(inputs=[item['inputs']]))
             with torch.no_grad():
                 features = model.backbone(data['inputs'])[-1][0]
             expected = torch.einsum('d,dhw->hw', model.head.fc.weight[label], features)
-            np.testing.assert_allclose(row.maps[run.name], expected.detach().numpy(), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(row.maps[column], expected.detach().numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_grid_is_a_picture_and_errors_are_sentences(repo_root, tmp_path):
@@ -118,6 +118,13 @@ def test_grid_is_a_picture_and_errors_are_sentences(repo_root, tmp_path):
     assert picture.shape[1] == 2 * 64 + 4
     with pytest.raises(KeyError, match="no evaluation 'mosaic'; there are val"):
         methods_grid([run], 2, 'mosaic')
+
+
+def test_columns_are_named_by_what_tells_them_apart():
+    assert short_names(['r_cub', 'r_cub_adl', 'r_cub_er_x']) == ['plain', 'adl', 'er_x']
+    assert short_names(['a_cub', 'b_cub']) == ['a_cub', 'b_cub']
+    assert short_names(['r_cub']) == ['r_cub']
+    assert short_names(['r_efw', 'r_ef']) == ['efw', 'ef']
 
 
 def test_indices_are_spread():
