@@ -134,7 +134,8 @@ def _entropy_panel(axis, by_loss, plain, entropy: str, num_classes: int) -> None
         _curve(axis, some, None, entropy, (f'{label}: measured', divergence, color))
         for reduction, line in (('mean', '-'), ('sum', ':')):
             best = [optimal_entropy(lambda_, num_classes, divergence, reduction) for lambda_ in grid]
-            axis.plot(grid, best, line, color=color, alpha=0.6, linewidth=1, label=f'least loss, {reduction}')
+            told = f'where the loss is least, {reduction}' if loss == next(iter(by_loss)) else '_nolegend_'
+            axis.plot(grid, best, line, color=color, alpha=0.6, linewidth=1, label=told)
     for point in plain[:1]:
         if entropy in point.figures:
             axis.axhline(point.figures[entropy].mean, color='0.4', linestyle='--', linewidth=1, label='λ = 0')
