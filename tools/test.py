@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
         help='metrics of another split (--out of its test): also report the figures at the thresholds chosen there',
     )
     parser.add_argument('--show-dir', help='write panels with boxes and maps there')
+    parser.add_argument('--report', action='store_true', help='gather what tools/report.py WORK_DIR shows')
     parser.add_argument('--show', action='store_true', help='show the panels in a window')
     parser.add_argument('--interval', type=int, default=1, help='a panel for every n-th image')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
@@ -49,6 +50,8 @@ def main() -> None:
         cfg.default_hooks.visualization.update(
             enable=True, show=args.show, out_dir=args.show_dir, interval=args.interval, wait_time=args.wait_time
         )
+    if args.report:
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmentropy.ReportHook')]
     if args.threshold_from:
         from mmentropy.evaluation.thresholds import use_thresholds_from
 

@@ -12,3 +12,11 @@ val_dataloader = dict(
     dataset=dict(type=dataset_type, data_root=data_root, split='val', pipeline={{_base_.test_pipeline}}))
 test_dataloader = dict(
     dataset=dict(type=dataset_type, data_root=data_root, split='test', pipeline={{_base_.test_pipeline}}))
+
+# Beside the protocol's figures, the top-5 localisation error with the CAM paper's tight and loose boxes.
+val_evaluator = [
+    dict(type='Accuracy', topk=(1, 5)),
+    dict(type='mmentropy.BoxLocalizationMetric', box_strategy='tight_loose'),
+    dict(type='mmentropy.EntropyMetric'),
+]
+test_evaluator = val_evaluator
