@@ -101,6 +101,8 @@ def test_training_differs_from_plain_cam_and_evaluation_does_not(name, images):
     assert set(shared) == set(plain.state_dict())
     with torch.no_grad():
         assert torch.equal(plain.eval()(images), erased.eval()(images))
+        losses = [model(images, samples(), mode='loss') for model in (plain, erased)]
+        assert losses[0] == losses[1]
     before = [value.clone() for value in shared.values()]
     after, losses = steps(erased, images)
     assert torch.isfinite(torch.tensor(losses)).all()

@@ -71,7 +71,7 @@ class LocalizationClassifier(ImageClassifier):
         feats = self.neck(features) if self.with_neck else features
         extra = {'feature_map': features[-1]} if getattr(self.head, 'auxiliary_gap', 0) else {}
         losses = self.head.loss(feats, data_samples, **extra)
-        for eraser in self.erasing:
+        for eraser in self.erasing if self.training else ():
             losses.update(eraser.losses(features[-1], self.head, data_samples))
         return losses
 
