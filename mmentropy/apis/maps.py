@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import DictAction
+
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
 
@@ -32,6 +34,9 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     truths.add_argument('--config', help="config whose data set's ground truths are taken")
     parser.add_argument(
         '--split', choices=['val', 'test'], default='test', help="with --config: which dataloader's set"
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='with --config: override its keys: key=value ...'
     )
     parser.add_argument('--mask-root', default='', metavar='DIR', help="with --metadata: where the masks' paths begin")
     parser.add_argument(
@@ -67,7 +72,7 @@ def truths_of(args: argparse.Namespace) -> Truths:
 
     from mmentropy.engine import load_config
 
-    config = load_config(args.config)
+    config = load_config(args.config, args.cfg_options)
     init_default_scope(config.get('default_scope', 'mmpretrain'))
     return DatasetTruths(DATASETS.build(config[f'{args.split}_dataloader'].dataset))
 
