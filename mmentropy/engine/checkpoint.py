@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -12,6 +14,13 @@ from mmengine.logging import HistoryBuffer
 #: What mmengine's own checkpoints hold beside tensors and plain containers: the curves of the message hub.
 SAFE_TYPES = [HistoryBuffer, np.ndarray, np.dtype, np.float64, np.float32, np.int64]
 SAFE_TYPES += [type(np.dtype(name)) for name in ('float64', 'float32', 'int64', 'int32', 'bool', 'uint8')]
+
+
+def _history_method(owner: type, name: str) -> object:
+    """``getattr`` as far as a checkpoint needs it: the curves name their own four statistics, and nothing else."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise UnpicklingError(f'the checkpoint asks for getattr({owner!r}, {name!r})')
+    return getattr(owner, name)
 
 
 def trust_checkpoints(trust: bool) -> None:
@@ -31,3 +40,6 @@ def trust_checkpoints(trust: bool) -> None:
         torch.serialization.add_safe_globals(
             [*SAFE_TYPES, reconstruct.multiarray._reconstruct, reconstruct.multiarray.scalar]
         )
+        with suppress(TypeError, AttributeError):  # torch before 2.6 takes no pairs of object and name
+            names = '__builtin__.getattr', 'builtins.getattr', 'getattr'
+            torch.serialization.add_safe_globals([(_history_method, name) for name in names])

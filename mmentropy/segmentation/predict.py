@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.structures import BaseDataElement
 
 from mmentropy.datasets.palette import palette_png
 from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
@@ -46,8 +47,12 @@ def segment_probability(
         size = max(1, round(width * scale)), max(1, round(height * scale))
         resized = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
         batch = torch.from_numpy(np.ascontiguousarray(resized[..., ::-1])).permute(2, 0, 1)
-        data = model.data_preprocessor({'inputs': [batch, batch.flip(-1)] if flip else [batch]})
-        logits = model.encode_decode(data['inputs'], [{}] * len(data['inputs']))[..., : size[1], : size[0]]
+        inputs = [batch, batch.flip(-1)] if flip else [batch]
+        samples = [BaseDataElement() for _ in inputs]
+        data = model.data_preprocessor({'inputs': inputs, 'data_samples': samples})
+        # The preprocessor pads to a multiple of the stride, right and below.
+        meta = [{'img_shape': tuple(data['inputs'].shape[2:])}] * len(data['inputs'])
+        logits = model.encode_decode(data['inputs'], meta)[..., : size[1], : size[0]]
         if flip:
             logits[1] = logits[1].flip(-1)
         resized = F.interpolate(logits.float(), size=(height, width), mode='bilinear', align_corners=False)

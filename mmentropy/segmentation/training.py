@@ -15,6 +15,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from mmentropy.engine import trust_checkpoints
 from mmentropy.registry import STAGES
 
 from .files import write_whole
@@ -95,8 +96,8 @@ class Training(Stage):
                 f'{self.name}: training ended with code {code}: {said[-1].removeprefix("error: ")} (see {log})'
             )
         last = Path(folder, 'last_checkpoint').read_text().strip()
-        state = torch.load(last, map_location='cpu', weights_only=False)
-        # Our own file from just now; what is kept are tensors, so that later stages can load it weights only.
+        trust_checkpoints(False)
+        state = torch.load(last, map_location='cpu', weights_only=True)
         save_weights(state['state_dict'], folder / 'model.pth')
         return {'checkpoint': 'model.pth', 'parameters': sum(v.numel() for v in state['state_dict'].values())}
 
@@ -112,6 +113,7 @@ def save_weights(weights: dict, path: Path) -> None:
 
 def remove_broken_checkpoints(folder: Path) -> None:
     """mmengine writes checkpoints in place: a kill in the middle leaves half a file. Resume from the last whole one."""
+    trust_checkpoints(False)
     good = None
 
     def number(path: Path) -> int:
@@ -120,7 +122,7 @@ def remove_broken_checkpoints(folder: Path) -> None:
     found = [p for p in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', p.name)]
     for path in sorted(found, key=number):
         try:
-            torch.load(path, map_location='cpu', weights_only=False, mmap=True)
+            torch.load(path, map_location='cpu', weights_only=True, mmap=True)
             good = path
         except Exception:
             path.unlink()

@@ -44,3 +44,23 @@ def test_a_checkpoint_that_runs_code_is_refused_unless_trusted(tmp_path):
     assert not trace.exists()
     assert 'weight 3.0' in load(bad, 'trust').stdout
     assert trace.exists()
+
+
+def test_log_curves_are_data_but_no_other_attribute_is(tmp_path):
+    """mmengine's curves pickle their statistics as getattr(HistoryBuffer, name): that is admitted."""
+    import torch
+    from mmengine.logging import HistoryBuffer
+
+    class Sly:
+        def __reduce__(self):
+            return getattr, (HistoryBuffer, 'update')
+
+    weights = {'weight': torch.tensor([[3.0]]), 'bias': torch.tensor([0.0])}
+    curve = HistoryBuffer()
+    curve.update(1.5)
+    for name, extra in (('good', curve), ('sly', Sly())):
+        torch.save({'state_dict': weights, 'message_hub': extra}, tmp_path / f'{name}.pth')
+    assert 'weight 3.0' in load(tmp_path / 'good.pth', 'no').stdout
+    refused = load(tmp_path / 'sly.pth', 'no')
+    assert refused.returncode != 0
+    assert 'weight' not in refused.stdout

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModel
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmentropy.ops.affinity import affinity_labels, affinity_loss, feature_affinity, neighbor_offsets
@@ -60,8 +61,12 @@ class AffinityNet(BaseModel):
 
     def describe(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Features of (B, 3, H, W) uint8 RGB images at ``size`` locations."""
-        found = self.features(self.data_preprocessor({'inputs': list(images.flip(1))})['inputs'])
-        return F.interpolate(found, size=size, mode='bilinear', align_corners=False)
+        samples = [BaseDataElement() for _ in images]
+        inputs = self.data_preprocessor({'inputs': list(images.flip(1)), 'data_samples': samples})['inputs']
+        # The preprocessor may have padded right and below: resize the whole, keep the image's part.
+        whole = [round(n * padded / n0) for n, padded, n0 in zip(size, inputs.shape[2:], images.shape[2:])]
+        found = F.interpolate(self.features(inputs), size=whole, mode='bilinear', align_corners=False)
+        return found[..., : size[0], : size[1]]
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Tensor | dict | list:
         """``tensor``: features; ``loss``: the affinity loss; ``predict``: the samples with ``affinity_features``."""
