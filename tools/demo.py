@@ -70,6 +70,7 @@ def draw(runners: dict, path: Path, count: int = 8) -> None:
 
 def main() -> None:
     from mmengine.config import DictAction
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
@@ -84,7 +85,7 @@ def main() -> None:
     title = (
         'PartShapes, validation images, in % (entropy in nats); part, rest of the object, background: share of the map'
     )
-    table = Table(title=title, caption='V2 is MaxBoxAccV2 at the oracle threshold')
+    table = Table(box=SIMPLE, title=title, caption='V2 is MaxBoxAccV2 at the oracle threshold')
     table.add_column('model', no_wrap=True)
     for column in COLUMNS:
         table.add_column(column, justify='right')
