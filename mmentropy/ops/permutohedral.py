@@ -18,9 +18,11 @@ from .jit import announce_compilation, jit
 def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.ndarray, weight: np.ndarray) -> None:
     """Find the simplex of each feature: its remainder-0 corner divided by d + 1, the coordinate ranks, the weights."""
     n, d = features.shape
+    lifted, residual = np.empty(d + 1, np.float32), np.empty(d + 1, np.float32)
+    bary = np.empty(d + 2, np.float32)
+    inverse = np.float32(1) / np.float32(d + 1)
     for p in range(n):
-        lifted = np.empty(d + 1, np.float32)
-        bary = np.zeros(d + 2, np.float32)
+        bary[:] = 0
         total = np.float32(0)
         for j in range(d, 0, -1):
             step = features[p, j - 1] * scale[j - 1]
@@ -29,18 +31,16 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
         lifted[0] = total
         surplus = 0
         for j in range(d + 1):
-            nearest = int(np.rint(lifted[j] / np.float32(d + 1)))
+            nearest = np.int32(np.floor(lifted[j] * inverse + np.float32(0.5)))
             cell[p, j] = nearest
             rank[p, j] = 0
+            residual[j] = lifted[j] - np.float32(nearest * (d + 1))
             surplus += nearest
         for i in range(d):
             for j in range(i + 1, d + 1):
-                residual_i = lifted[i] - np.float32(cell[p, i] * (d + 1))
-                residual_j = lifted[j] - np.float32(cell[p, j] * (d + 1))
-                if residual_i < residual_j:
-                    rank[p, i] += 1
-                else:
-                    rank[p, j] += 1
+                lower = residual[i] < residual[j]
+                rank[p, i] += lower
+                rank[p, j] += 1 - lower
         # The rounded point may lie off the plane; the coordinates that rounding moved furthest bring it back.
         for j in range(d + 1):
             moved = rank[p, j] + surplus
@@ -52,7 +52,7 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
                 cell[p, j] -= 1
             rank[p, j] = moved
         for j in range(d + 1):
-            share = lifted[j] / np.float32(d + 1) - np.float32(cell[p, j])
+            share = lifted[j] * inverse - np.float32(cell[p, j])
             bary[d - rank[p, j]] += share
             bary[d + 1 - rank[p, j]] -= share
         bary[0] += np.float32(1) + bary[d + 1]
@@ -81,11 +81,21 @@ def _number(
     number = np.empty(1 << bits, np.int32)
     keys = np.empty(1 << (bits - 1), np.int64)
     count = 0
+    # Neighbouring pixels often lie in one simplex: its vertices are still at hand.
+    last = np.full(d + 1, -1, np.int64)
     for p in range(n):
+        base = np.int64(0)
+        for j in range(d):
+            base += (cell[p, j] - low[j]) * stride[j]
         for r in range(d + 1):
-            key = np.int64(r)
+            key = base + r
             for j in range(d):
-                key += (cell[p, j] - low[j] - (1 if rank[p, j] > d - r else 0)) * stride[j]
+                if rank[p, j] > d - r:
+                    key -= stride[j]
+            if key == last[r]:
+                vertex[p, r] = vertex[p - 1, r]
+                continue
+            last[r] = key
             slot = _slot(table, 64 - bits, key)
             if table[slot] == -1:
                 if count == len(keys):
@@ -131,13 +141,13 @@ def _neighbours(
 
 # A row is copied to, or summed in, a small local array: with pointers that might overlap, no vectors would be used.
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _splat(values, first, vertex, weight, lattice):
-    """lattice[vertex] += weight · values, for the channels from ``first``. Neighbours in the image share vertices."""
+def _splat(values, vertex, weight, lattice):
+    """lattice[vertex] += weight · values. Neighbours in the image share vertices, so this stays within the cache."""
     width = lattice.shape[1]
     row = np.empty(width, np.float32)
     for p in range(len(vertex)):
         for c in range(width):
-            row[c] = values[p, first + c]
+            row[c] = values[p, c]
         for r in range(vertex.shape[1]):
             v, share = vertex[p, r], weight[p, r]
             for c in range(width):
@@ -154,8 +164,8 @@ def _blur(lattice, neighbour, out):
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def slice_lattice(lattice, vertex, weight, out, first, begin, end):
-    """out[p, first:] = Σ weight · lattice[vertex] for the points begin … end. Releases the interpreter's lock."""
+def slice_lattice(lattice, vertex, weight, out, begin, end):
+    """out[p] = Σ weight · lattice[vertex] for the points begin … end. Releases the interpreter's lock."""
     width = lattice.shape[1]
     total = np.empty(width, np.float32)
     for p in range(begin, end):
@@ -165,7 +175,7 @@ def slice_lattice(lattice, vertex, weight, out, first, begin, end):
             for c in range(width):
                 total[c] += share * lattice[v, c]
         for c in range(width):
-            out[p, first + c] = total[c]
+            out[p, c] = total[c]
 
 
 class Permutohedral:
@@ -216,22 +226,24 @@ class Permutohedral:
         """The number M of vertices that some feature touches."""
         return self.neighbour.shape[1]
 
-    def splat_blur(
-        self, values: np.ndarray, weight: np.ndarray, first: int = 0, width: int | None = None
-    ) -> np.ndarray:
-        """Splat the channels first … first + width of (N, C) float32 values, and blur along every direction.
+    def splat(self, values: np.ndarray, weight: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+        """Share values among the vertices. Releases the interpreter's lock.
 
         Args:
             values: (N, C) float32.
             weight: (N, d + 1) float32, :attr:`weight` or that times one factor a point.
-            first, width: which channels; all by default.
+            part: which points; the results of several parts add up.
 
         Returns:
-            (M + 1, width) float32, the last row zero. Releases the interpreter's lock.
+            (M + 1, C) float32, the last row zero.
         """
-        width = values.shape[1] if width is None else width
-        lattice, spare = np.zeros((2, len(self) + 1, width), np.float32)
-        _splat(values, first, self.vertex, weight, lattice)
+        lattice = np.zeros((len(self) + 1, values.shape[1]), np.float32)
+        _splat(values[part], self.vertex[part], weight[part], lattice)
+        return lattice
+
+    def blur(self, lattice: np.ndarray) -> np.ndarray:
+        """Blur (M + 1, C) float32 along every direction; may use its argument as work space."""
+        spare = np.zeros_like(lattice)
         for direction in self.neighbour:
             _blur(lattice, direction, spare)
             lattice, spare = spare, lattice
@@ -251,6 +263,6 @@ class Permutohedral:
             raise ValueError(f'{len(x)} values for {len(self.vertex)} features; there must be one value a feature')
         flat = x.reshape(len(x), -1)
         out = np.empty_like(flat)
-        lattice = self.splat_blur(flat, self.weight)
-        slice_lattice(lattice, self.vertex, self.weight * np.float32(self.scale), out, 0, 0, len(out))
+        lattice = self.blur(self.splat(flat, self.weight))
+        slice_lattice(lattice, self.vertex, self.weight * np.float32(self.scale), out, 0, len(out))
         return out.reshape(x.shape)
