@@ -24,11 +24,15 @@ def repo_root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _default_scope():
-    """Each test starts without a default scope and leaves none: mmengine keeps it in a global."""
+def _clean_process(monkeypatch):
+    """Each test starts without a default scope and without torch's switches for checkpoints, and leaves none."""
     from mmengine.registry import DefaultScope
 
     DefaultScope._instance_dict.clear()
+    for switch in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
+        # Set, then deleted: monkeypatch then restores the absence whatever the test did.
+        monkeypatch.setenv(switch, '0')
+        monkeypatch.delenv(switch)
     yield
     DefaultScope._instance_dict.clear()
 

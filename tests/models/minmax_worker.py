@@ -18,6 +18,8 @@ from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 
+from mmentropy.engine import trust_checkpoints
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, GLOBAL_BATCH = 5, 8
 
@@ -102,7 +104,7 @@ def config(folder: str, by_epoch: bool) -> Config:
 
 def run(folder: str, by_epoch: bool, die_at: int | None, resume: bool) -> None:
     torch.set_num_threads(1)
-    os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'
+    trust_checkpoints(False)
     cfg = config(folder, by_epoch)
     cfg.resume = resume
     runner = Runner.from_cfg(cfg)
