@@ -3,12 +3,12 @@
 data = dict(
     split='train',
     num_classes=5,
-    partshapes=dict(train=400, val=100, num_classes=5, image_size=96, num_objects=[1, 3], seed=0),
+    partshapes=dict(train=800, val=100, num_classes=5, image_size=96, num_objects=[1, 3], seed=0),
 )
 stages = [
     dict(type='Classify', name='classify', config='resnet18_partshapes_cls_ent.py'),
     dict(type='ClassMaps', name='maps', scales=[1.0, 1.5, 2.0], stride=2),
-    dict(type='Seed', name='seed', background='constant', threshold=0.3),
+    dict(type='Seed', name='seed', background='entropy', power=1.0, scale=0.4),
     dict(type='CrfRefine', name='crf', confidence=0.7, gaussian=[2, 3], bilateral=[20, 10, 6]),
     dict(type='PseudoMasks', name='masks'),
     dict(type='Segment', name='segment', config='fcn_r18_partshapes.py'),
