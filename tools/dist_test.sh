@@ -8,10 +8,8 @@ CHECKPOINT=${2:?checkpoint}
 PROCESSES=${3:?number of processes on this machine}
 shift 3
 
-exec python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node-rank="${NODE_RANK:-0}" \
-    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master-port="${PORT:-29500}" \
-    --nproc-per-node="$PROCESSES" \
-    "$(dirname "$0")/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"
+HERE=$(dirname "$0")
+# shellcheck source=tools/rendezvous.sh
+. "$HERE/rendezvous.sh"
+exec python -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node="$PROCESSES" \
+    "$HERE/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "$@"

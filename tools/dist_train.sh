@@ -7,10 +7,8 @@ CONFIG=${1:?config}
 PROCESSES=${2:?number of processes on this machine}
 shift 2
 
-exec python -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" \
-    --node-rank="${NODE_RANK:-0}" \
-    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master-port="${PORT:-29500}" \
-    --nproc-per-node="$PROCESSES" \
-    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "$@"
+HERE=$(dirname "$0")
+# shellcheck source=tools/rendezvous.sh
+. "$HERE/rendezvous.sh"
+exec python -m torch.distributed.run "${RENDEZVOUS[@]}" --nproc-per-node="$PROCESSES" \
+    "$HERE/train.py" "$CONFIG" --launcher pytorch "$@"
