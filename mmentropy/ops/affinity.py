@@ -17,7 +17,7 @@ IGNORE = 255
 
 
 def neighbor_offsets(radius: float) -> np.ndarray:
-    """Offsets (dy, dx) with 0 < |offset| < radius, one of each opposite pair, nearest rows first.
+    """Offsets (dy, dx) with 0 < length of the offset < radius, one of each opposite pair, nearest rows first.
 
     Args:
         radius: in locations; 5 gives AffinityNet's 34 pairs.

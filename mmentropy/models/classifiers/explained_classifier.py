@@ -25,7 +25,8 @@ class ExplainedClassifier(LocalizationClassifier):
     Args:
         explainer: a method of :data:`mmentropy.explain.METHODS`.
         explainer_options: of that method (``target_layer``, ``scales`` …).
-        *args, **kwargs: as in ``LocalizationClassifier``.
+        *args: as in ``LocalizationClassifier``.
+        **kwargs: as in ``LocalizationClassifier``.
     """
 
     def __init__(
