@@ -168,7 +168,7 @@ class Explainer(ABC):
 
     def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
         """Maps of a segmentor from its logits ``maps`` (N, C, H, W) and those asked for."""
-        raise NotImplementedError
+        raise TypeError(f'{type(self).__name__} says that it handles segmentors, but has no _dense')
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The feature map (N, D, h, w) and the logits (N, C), in one forward pass."""

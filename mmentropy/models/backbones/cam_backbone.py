@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -42,9 +43,9 @@ class CAMBackbone(BaseBackbone):
         nn.init.kaiming_normal_(self.cam_conv[0].weight, nonlinearity='relu')
         nn.init.zeros_(self.cam_conv[0].bias)
 
+    @abstractmethod
     def body(self, x: Tensor) -> Tensor:
         """The original network up to where it was cut."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         """(N, 3, H, W) to a tuple of one map (N, out_channels, h, w)."""
