@@ -8,8 +8,8 @@ come from logits through log-softmax, and stay finite for any finite logits.
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ Mapping = Literal['exp', 'kl', 'linear']
 
 MAPPINGS = ('exp', 'kl', 'linear')
 SCORES = ('softmax', 'sigmoid')
+# Locations of a chunk's matrix product: enough to be one efficient product, few enough to cost no memory.
+CHUNK_LOCATIONS = 1024
 
 
 def softmax_entropy(logits: Tensor, dim: int = 1) -> Tensor:
@@ -69,10 +71,13 @@ def location_entropy(
 
     With :math:`z_i = W f_i + b` the logits at location *i*: ``score='softmax'`` gives
     :math:`H_i = \log\sum_k e^{z_{ik}} - \sum_k p_{ik} z_{ik}`; ``score='sigmoid'`` gives the mean over the classes of
-    the binary entropies (a multi-label model's reading). The logits are never kept: forward and backward go over the
-    classes ``chunk_size`` at a time with an online log-sum-exp, so the memory is that of one chunk and of three
-    (H, W) maps.
-    The gradient is :math:`\partial H / \partial z_k = -p_k(\log p_k + H)`.
+    the binary entropies (a multi-label model's reading). The gradient is
+    :math:`\partial H / \partial z_k = -p_k(\log p_k + H)`.
+
+    Without ``chunk_size`` all logits exist once, and the gradient is kept in their place for the backward: three matrix
+    products of B·H·W × D × C multiplications in all. With it the logits are never kept: forward and backward go over
+    the classes ``chunk_size`` at a time with an online log-sum-exp (four products), so the memory is that of one chunk
+    and of three (H, W) maps.
 
     Args:
         features: (B, D, H, W) feature map. Half precision is read as it is; entropies are accumulated in float32.
@@ -80,7 +85,7 @@ def location_entropy(
         bias: (C,) or None.
         score: ``softmax`` or ``sigmoid``.
         topk: the entropy among the ``topk`` best classes of each location only (renormalised); None takes all.
-        chunk_size: how many classes' logits may exist at once; None takes all in one chunk.
+        chunk_size: how many classes' logits may exist at once; None, the fastest, takes all.
 
     Returns:
         (B, H, W) nats: float64 for float64 features, else float32.
@@ -115,28 +120,160 @@ def location_entropy(
         features, weight, bias = features.to(dtype), weight.to(dtype), bias.to(dtype)
     elif weight.dtype != features.dtype:
         weight, bias = weight.to(features.dtype), bias.to(features.dtype)
-    arguments = (features, weight, bias, score, topk, chunk_size or num_classes)
     with torch.autocast(device_type, enabled=False):
         if torch.onnx.is_in_onnx_export():  # the exporter traces plain operations, not autograd functions
-            return _LocationEntropy.forward(SimpleNamespace(save_for_backward=lambda *_: None), *arguments)
-        return _LocationEntropy.apply(*arguments)
+            entropy, _, _ = _whole_entropy(_columns(features), weight, bias, score, topk, with_slope=False)
+            return entropy.view(features.shape[0], *features.shape[2:])
+        if chunk_size is None:
+            return _WholeEntropy.apply(features, weight, bias, score, topk, torch.is_grad_enabled())
+        return _ChunkedEntropy.apply(features, weight, bias, score, topk, chunk_size)
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:
     return dtype if dtype == torch.float64 else torch.float32
 
 
-def _chunk_logits(features: Tensor, weight: Tensor, bias: Tensor, start: int, stop: int) -> Tensor:
-    """Logits (B, stop - start, H, W) of some classes, in the accumulation type: a 1×1 convolution."""
-    logits = F.conv2d(features, weight[start:stop, :, None, None], bias[start:stop])
-    return logits.to(_accumulator(features.dtype))
+def _columns(features: Tensor) -> Tensor:
+    """(B, D, H, W) as (D, B·H·W): one product with the classifier's matrix then serves all locations of the batch."""
+    return features.flatten(2).transpose(0, 1).reshape(features.shape[1], -1)
 
 
-def _online_entropy(chunks) -> tuple[Tensor, Tensor]:
+def _chunk_logits(columns: Tensor, weight: Tensor, bias: Tensor, start: int, stop: int) -> Tensor:
+    """Logits (stop - start, n) of some classes at n locations, in the accumulation type; a tensor of its own."""
+    logits = torch.addmm(bias[start:stop, None], weight[start:stop], columns)
+    return logits.to(_accumulator(columns.dtype))
+
+
+def _whole_entropy(
+    columns: Tensor, weight: Tensor, bias: Tensor, score: Score, topk: int | None, with_slope: bool
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Entropy (n,), its slope ∂H/∂z (C or k, n) and, with ``topk``, the classes (k, n) that the slope is about."""
+    z, index = _chunk_logits(columns, weight, bias, 0, len(weight)), None
+    if topk is not None:
+        z, index = z.topk(topk, dim=0)
+    if score == 'sigmoid':
+        return binary_entropy(z).mean(0), (_binary_slope(z) / len(z) if with_slope else None), index
+    # In place: two tensors of the logits' size are all it takes.
+    z -= z.amax(0)
+    e = z.exp()
+    s = e.sum(0)
+    ez = z.mul_(e)
+    mean = ez.sum(0) / s
+    # −p_k (log p_k + H) with p = e / s, log p = z − log s and H = log s − mean.
+    slope = e.mul_(mean).sub_(ez).div_(s) if with_slope else None
+    return (s.log() - mean).clamp_(min=0), slope, index
+
+
+class _WholeEntropy(torch.autograd.Function):
+    """All classes at once: the forward keeps ∂H/∂z, so that the backward is its two matrix products and no more."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, score: Score, topk: int | None, keep: bool
+    ) -> Tensor:
+        entropy, slope, index = _whole_entropy(_columns(features), weight, bias, score, topk, keep)
+        if keep:
+            ctx.save_for_backward(features, weight, slope.to(features.dtype), index)
+        return entropy.view(features.shape[0], *features.shape[2:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, slope, index = ctx.saved_tensors
+        need_f, need_w, need_b = ctx.needs_input_grad[:3]
+        g = (slope * grad.reshape(-1)).to(features.dtype)
+        if index is not None:
+            g = g.new_zeros(len(weight), g.shape[1]).scatter_(0, index, g)
+        grad_f = grad_w = grad_b = None
+        if need_w:
+            grad_w = g @ _columns(features).t()
+        if need_b:
+            grad_b = g.sum(1)
+        if need_f:
+            grad_f = (weight.t() @ g).view(-1, len(features), *features.shape[2:]).transpose(0, 1)
+        return grad_f, grad_w, grad_b, None, None, None
+
+
+class _ChunkedEntropy(torch.autograd.Function):
+    """A chunk of classes at a time, for some images at a time; the backward computes the logits once more.
+
+    Nothing of the size of the logits or of the whole feature map is ever made beside the gradients themselves.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, score: Score, topk: int | None, chunk: int
+    ) -> Tensor:
+        ctx.score, ctx.topk = score, topk
+        ctx.spans = [(i, min(i + chunk, len(weight))) for i in range(0, len(weight), chunk)]
+        ctx.images = max(1, CHUNK_LOCATIONS // features.shape[2:].numel())
+        results = []
+        for group in features.split(ctx.images):
+            columns = _columns(group)
+            chunks = (_chunk_logits(columns, weight, bias, *span) for span in ctx.spans)
+            if topk is not None:
+                values, index = _online_topk(chunks, topk)
+                logsumexp, entropy = _online_entropy([values])
+                if score == 'sigmoid':
+                    entropy = binary_entropy(values).mean(0)
+                results.append((entropy, logsumexp, values, index))
+            elif score == 'sigmoid':
+                total = columns.new_zeros(columns.shape[1], dtype=_accumulator(columns.dtype))
+                for z in chunks:
+                    total += binary_entropy(z).sum(0)
+                results.append((total / len(weight),))
+            else:
+                logsumexp, entropy = _online_entropy(chunks)
+                results.append((entropy, logsumexp))
+        entropy, *rest = (torch.cat(parts, -1) for parts in zip(*results))
+        ctx.save_for_backward(features, weight, bias, entropy, *rest)
+        return entropy.view(features.shape[0], *features.shape[2:])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        features, weight, bias, *rest = ctx.saved_tensors
+        need_f, need_w, need_b = ctx.needs_input_grad[:3]
+        grad_f = torch.empty_like(features) if need_f else None
+        grad_w = torch.zeros_like(weight, dtype=_accumulator(weight.dtype)) if need_w else None
+        grad_b = torch.zeros_like(bias, dtype=_accumulator(bias.dtype)) if need_b else None
+        locations = ctx.images * features.shape[2:].numel()
+        parts = zip(*(tensor.split(locations, -1) for tensor in (grad.reshape(-1), *rest)))
+        for i, (upstream, *of_group) in enumerate(parts):
+            images = slice(i * ctx.images, (i + 1) * ctx.images)
+            columns = _columns(features[images])
+            grad_columns = torch.zeros_like(columns, dtype=_accumulator(columns.dtype)) if need_f else None
+            for start, stop in ctx.spans:
+                g = _chunk_gradient(ctx, columns, weight, bias, of_group, start, stop) * upstream
+                if need_b:
+                    grad_b[start:stop] += g.sum(1)
+                g = g.to(features.dtype)
+                if need_w:
+                    _add_product(grad_w[start:stop], g, columns.t())
+                if need_f:
+                    _add_product(grad_columns, weight[start:stop].t(), g)
+            if need_f:
+                grad_f[images] = grad_columns.view(-1, *features[images, 0].shape).transpose(0, 1)
+        return grad_f, _like(grad_w, weight), _like(grad_b, bias), None, None, None
+
+
+def _like(grad: Tensor | None, parameter: Tensor) -> Tensor | None:
+    return None if grad is None else grad.to(parameter.dtype)
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """``total += a @ b`` in place; products of half precision are added up in float32."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+def _online_entropy(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Log-sum-exp and entropy over chunks of logits: keeps m = max z, s = Σ e^(z−m), t = Σ (z−m) e^(z−m)."""
-    m = s = t = None
+    m: Tensor | None = None
     for z in chunks:
-        low = z.amax(1)
+        low = z.amax(0)
         if m is None:
             m, s, t = low, torch.zeros_like(low), torch.zeros_like(low)
         else:
@@ -145,76 +282,34 @@ def _online_entropy(chunks) -> tuple[Tensor, Tensor]:
             scale = shift.exp()
             t = (t + shift * s) * scale
             s, m = s * scale, new
-        z = z - m.unsqueeze(1)
+        z = z - m
         e = z.exp()
-        s = s + e.sum(1)
-        t = t + e.mul_(z).sum(1)
+        s = s + e.sum(0)
+        t = t + e.mul_(z).sum(0)
     log_s = s.log()
     return m + log_s, (log_s - t / s).clamp_(min=0)
 
 
-class _LocationEntropy(torch.autograd.Function):
-    """Forward and backward of :func:`location_entropy`, one chunk of classes at a time."""
-
-    @staticmethod
-    def forward(ctx, features, weight, bias, score, topk, chunk):
-        num_classes = weight.shape[0]
-        spans = [(i, min(i + chunk, num_classes)) for i in range(0, num_classes, chunk)]
-        chunks = (_chunk_logits(features, weight, bias, *span) for span in spans)
-        ctx.spans, ctx.score, ctx.topk = spans, score, topk
-        if topk is not None:
-            values, index = _online_topk(chunks, topk)
-            logsumexp, entropy = _online_entropy([values])
-            if score == 'sigmoid':
-                entropy = binary_entropy(values).mean(1)
-            ctx.save_for_backward(features, weight, bias, values, index, logsumexp, entropy)
-        elif score == 'sigmoid':
-            entropy = sum(binary_entropy(z).sum(1) for z in chunks) / num_classes
-            ctx.save_for_backward(features, weight, bias)
-        else:
-            logsumexp, entropy = _online_entropy(chunks)
-            ctx.save_for_backward(features, weight, bias, logsumexp, entropy)
-        return entropy
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad):
-        features, weight, bias, *rest = ctx.saved_tensors
-        grad = grad.unsqueeze(1)
-        need_f, need_w, need_b = ctx.needs_input_grad[:3]
-        grad_f = torch.zeros_like(features, dtype=_accumulator(features.dtype)) if need_f else None
-        grad_w = torch.empty_like(weight) if need_w else None
-        grad_b = torch.empty_like(bias) if need_b else None
-        for start, stop in ctx.spans:
-            g = _chunk_gradient(ctx, features, weight, bias, rest, start, stop) * grad
-            if need_b:
-                grad_b[start:stop] = g.sum((0, 2, 3))
-            g = g.to(features.dtype)
-            if need_w:
-                grad_w[start:stop] = torch.einsum('bchw,bdhw->cd', g, features)
-            if need_f:
-                grad_f += F.conv2d(g, weight[start:stop].t()[:, :, None, None])
-        return (grad_f.to(features.dtype) if need_f else None), grad_w, grad_b, None, None, None
-
-
-def _online_topk(chunks, topk: int) -> tuple[Tensor, Tensor]:
-    """The ``topk`` best logits of every location and their class indices, chunk by chunk: (B, k, H, W) twice."""
-    values = index = None
+def _online_topk(chunks: Iterable[Tensor], topk: int) -> tuple[Tensor, Tensor]:
+    """The ``topk`` best logits of every location and their class indices, chunk by chunk: (k, n) twice."""
+    best: tuple[Tensor, Tensor] | None = None
     offset = 0
     for z in chunks:
-        new = torch.arange(offset, offset + z.shape[1], device=z.device).view(1, -1, 1, 1).expand_as(z)
-        offset += z.shape[1]
-        if values is not None:
-            z, new = torch.cat([values, z], 1), torch.cat([index, new], 1)
-        values, order = z.topk(min(topk, z.shape[1]), dim=1)
-        index = new.gather(1, order)
-    return values, index
+        index = torch.arange(offset, offset + len(z), device=z.device)[:, None].expand_as(z)
+        offset += len(z)
+        if best is not None:
+            z, index = torch.cat([best[0], z]), torch.cat([best[1], index])
+        values, order = z.topk(min(topk, len(z)), dim=0)
+        best = values, index.gather(0, order)
+    if best is None:
+        raise ValueError('there are no classes to take the best of')
+    return best
 
 
-def _entropy_slope(z: Tensor, logsumexp: Tensor, entropy: Tensor) -> Tensor:
+def _entropy_slope(z: Tensor, entropy: Tensor, logsumexp: Tensor) -> Tensor:
     """∂H/∂z_k = −p_k (log p_k + H)."""
-    log_p = z - logsumexp.unsqueeze(1)
-    return -log_p.exp() * (log_p + entropy.unsqueeze(1))
+    log_p = z - logsumexp
+    return -log_p.exp() * (log_p + entropy)
 
 
 def _binary_slope(z: Tensor) -> Tensor:
@@ -222,19 +317,21 @@ def _binary_slope(z: Tensor) -> Tensor:
     return -z * torch.sigmoid(z) * torch.sigmoid(-z)
 
 
-def _chunk_gradient(ctx, features, weight, bias, rest, start: int, stop: int) -> Tensor:
-    """∂H/∂z for the classes ``start:stop``, (B, stop − start, H, W)."""
+def _chunk_gradient(
+    ctx: Any, columns: Tensor, weight: Tensor, bias: Tensor, of_group: list[Tensor], start: int, stop: int
+) -> Tensor:
+    """∂H/∂z for the classes ``start:stop``, (stop − start, n)."""
     if ctx.topk is not None:
-        values, index, logsumexp, entropy = rest
+        entropy, logsumexp, values, index = of_group
         softmax = ctx.score == 'softmax'
-        slope = _entropy_slope(values, logsumexp, entropy) if softmax else _binary_slope(values) / ctx.topk
+        slope = _entropy_slope(values, entropy, logsumexp) if softmax else _binary_slope(values) / ctx.topk
         here = (index >= start) & (index < stop)
-        dense = slope.new_zeros(len(slope), stop - start, *slope.shape[2:])
-        return dense.scatter_add_(1, (index - start).clamp(0, stop - start - 1), slope * here)
-    z = _chunk_logits(features, weight, bias, start, stop)
+        dense = slope.new_zeros(stop - start, slope.shape[1])
+        return dense.scatter_add_(0, (index - start).clamp(0, stop - start - 1), slope * here)
+    z = _chunk_logits(columns, weight, bias, start, stop)
     if ctx.score == 'sigmoid':
-        return _binary_slope(z) / weight.shape[0]
-    return _entropy_slope(z, *rest)
+        return _binary_slope(z) / len(weight)
+    return _entropy_slope(z, *of_group)
 
 
 def entropy_weights(

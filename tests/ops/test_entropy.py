@@ -68,11 +68,30 @@ def test_location_entropy_equals_the_direct_way_value_and_gradient(score, topk, 
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize(('score', 'topk'), [('softmax', None), ('softmax', 3), ('sigmoid', None)])
+@pytest.mark.parametrize('locations', [1, 40, 50])  # one, two and two images of 20 locations at a time
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_chunks_go_over_groups_of_images(monkeypatch, score, topk, locations, dtype):
+    monkeypatch.setattr('mmentropy.ops.entropy.CHUNK_LOCATIONS', locations)
+    tensors = [t.to(dtype).requires_grad_() for t in classifier(batch=5)]
+    whole = location_entropy(*tensors, score=score, topk=topk)
+    chunked = location_entropy(*tensors, score=score, topk=topk, chunk_size=3)
+    torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
+    grad = torch.randn(5, 4, 5, dtype=whole.dtype, generator=torch.Generator().manual_seed(1))
+    loose = dict(rtol=1e-10, atol=1e-10) if dtype == torch.float64 else dict(rtol=0.05, atol=0.05)
+    pair = (torch.autograd.grad(entropy, tensors, grad) for entropy in (chunked, whole))
+    for a, b in zip(*pair):
+        assert a.dtype == dtype
+        torch.testing.assert_close(a, b, **loose)
+
+
 @pytest.mark.parametrize('score', ['softmax', 'sigmoid'])
 def test_location_entropy_gradcheck(score):
     features, weight, bias = (t.requires_grad_() for t in classifier(num_classes=5, size=2))
     assert gradcheck(lambda *a: location_entropy(*a, score=score, chunk_size=2), (features, weight, bias))
+    assert gradcheck(lambda *a: location_entropy(*a, score=score), (features, weight, bias))
     assert gradcheck(lambda f, w: location_entropy(f, w, None, score=score, topk=3, chunk_size=2), (features, weight))
+    assert gradcheck(lambda f, w: location_entropy(f, w, None, score=score, topk=3), (features, weight))
 
 
 def test_location_entropy_never_makes_more_than_a_chunk_of_logits(monkeypatch):
@@ -89,6 +108,9 @@ def test_location_entropy_never_makes_more_than_a_chunk_of_logits(monkeypatch):
     features, weight, bias = (t.requires_grad_() for t in classifier(num_classes=10))
     location_entropy(features, weight, bias, chunk_size=4).sum().backward()
     assert widths == [4, 4, 2, 4, 4, 2]  # forward, then recomputed in backward
+    widths.clear()
+    location_entropy(features, weight, bias).sum().backward()
+    assert widths == [10]  # all at once: their gradient is kept, they are not computed again
 
 
 @pytest.mark.parametrize('scale', [1.0, 1e4])
