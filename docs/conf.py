@@ -18,6 +18,7 @@ extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphin
 source_suffix = {'.md': 'markdown'}
 exclude_patterns = ['_build']
 myst_heading_anchors = 3
+myst_enable_extensions = ['deflist']
 # Formulae are Unicode text in indented blocks: they read alike in a terminal, on a code host and here.
 highlight_language = 'text'
 
@@ -32,3 +33,23 @@ html_title = f'mmentropy {release}'
 html_static_path = ['_static']
 html_css_files = ['mmentropy.css']
 html_show_sphinx = False
+
+
+def list_modules(app, docname: str, source: list[str]) -> None:
+    """Replace a line ``modules of PACKAGE`` by one autodoc section a module, so that no module can be forgotten."""
+    lines = []
+    for line in source[0].splitlines():
+        package = line.removeprefix('modules of ') if docname.startswith('reference/') else line
+        if package == line:
+            lines.append(line)
+            continue
+        folder = Path(__file__).parents[1].joinpath(*package.split('.'))
+        for path in sorted(folder.rglob('*.py')):
+            if path.name != '__init__.py':
+                below = '.'.join(path.relative_to(folder).with_suffix('').parts)
+                lines += [f'## {below}', '', '```{eval-rst}', f'.. automodule:: {package}.{below}', '```', '']
+    source[0] = '\n'.join(lines)
+
+
+def setup(app) -> None:
+    app.connect('source-read', list_modules)
