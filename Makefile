@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed-$(FAMILY)
 CONSTRAINTS := $(if $(filter onedl,$(FAMILY)),-c requirements/constraints.txt)
 JOBS ?= 2
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make demo      train the plain CAM and the entropy model on drawn images, table and picture in work_dirs/demo"
 	@echo "make test      all tests"
 	@echo "make lint      ruff"
+	@echo "make docs      the manual, in docs/_build/html; any warning is an error"
 	@echo "make clean     remove caches and $(VENV)"
 
 install: $(STAMP)
@@ -41,6 +42,11 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Sphinx comes with this target alone: the tests do not need it.
+docs: install
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[$(FAMILY),docs]'
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

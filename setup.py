@@ -30,7 +30,8 @@ setup(
     extras_require={
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff'],
+        # nbclient and ipykernel run the notebooks, pyyaml reads the metafiles.
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml'],
         'docs': ['sphinx', 'furo', 'myst-parser'],
     },
     classifiers=[

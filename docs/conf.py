@@ -17,6 +17,8 @@ release = version = Path(__file__).parents[1].joinpath('mmentropy/__init__.py').
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
 source_suffix = {'.md': 'markdown'}
 exclude_patterns = ['_build']
+# The pages that measurements write may not be there yet.
+suppress_warnings = ['toc.empty_glob']
 myst_heading_anchors = 3
 myst_enable_extensions = ['deflist']
 # Formulae are Unicode text in indented blocks: they read alike in a terminal, on a code host and here.
@@ -51,5 +53,14 @@ def list_modules(app, docname: str, source: list[str]) -> None:
     source[0] = '\n'.join(lines)
 
 
+def escape_stars(app, what: str, name: str, obj, options, lines: list[str]) -> None:
+    """``*args, **kwargs: as in the base`` is no emphasis."""
+    for number, line in enumerate(lines):
+        if line.lstrip().startswith('*args, **kwargs:'):
+            lines[number] = line.replace('*args, **kwargs:', 'args, kwargs:')
+
+
 def setup(app) -> None:
+    # Before napoleon, which reads the arguments' section.
+    app.connect('autodoc-process-docstring', escape_stars, priority=400)
     app.connect('source-read', list_modules)
