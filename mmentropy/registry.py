@@ -8,6 +8,7 @@ This file imports mmengine alone: an ImportError here would be swallowed by mmen
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import METRICS as MMENGINE_METRICS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
@@ -24,6 +25,7 @@ METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmentropy', locatio
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='mmentropy', locations=['mmentropy.engine', 'mmentropy.visualization']
 )
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='mmentropy', locations=['mmentropy.engine'])
 VISUALIZERS = Registry(
     'visualizer', parent=MMENGINE_VISUALIZERS, scope='mmentropy', locations=['mmentropy.visualization']
 )

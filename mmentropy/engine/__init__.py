@@ -3,6 +3,7 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 
 from .amp import CpuAmpOptimWrapper, cpu_has_bf16
 from .checkpoint import trust_checkpoints
+from .checkpoint_hook import WholeCheckpointHook
 from .epoch_seed import EpochSeedHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
@@ -15,12 +16,18 @@ from .startup import (
     start_processes,
     use_amp,
 )
+from .stop_hook import StopSignalHook
+from .train_loop import EpochTrainLoop, IterTrainLoop
 
 __all__ = [
     'CpuAmpOptimWrapper',
     'EpochSeedHook',
+    'EpochTrainLoop',
+    'IterTrainLoop',
     'MinMaxScheduleHook',
     'ProgressHook',
+    'StopSignalHook',
+    'WholeCheckpointHook',
     'add_run_arguments',
     'build_runner',
     'cpu_has_bf16',

@@ -1,16 +1,21 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Checkpoints are data: loading one runs no code from it unless the user says so."""
+"""Checkpoints are data: loading one runs no code from it unless the user says so; written whole, checked when read."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import zipfile
 from contextlib import suppress
+from pathlib import Path
 from pickle import UnpicklingError
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as host
+from torch import nn
 
 #: What mmengine's own checkpoints hold beside tensors and plain containers: the curves of the message hub.
 SAFE_TYPES = [HistoryBuffer, np.ndarray, np.dtype, np.float64, np.float32, np.int64]
@@ -47,3 +52,105 @@ def trust_checkpoints(trust: bool) -> None:
     if hasattr(host, 'get_torch_safe_globals'):
         # The maintained mmengine admits all of getattr, from which a file can reach any function: ours is the list.
         host.get_torch_safe_globals = list
+
+
+def write_aside(path: Path, data: bytes) -> None:
+    """Write to a temporary name, flush to the disk, rename: a crash leaves the file that was there before.
+
+    Raises:
+        OSError: if there is no space left, in one sentence; the unfinished file is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        with open(partial, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise OSError(
+            f'{path} could not be written, the disk is full; free {len(data) / 2**20:.0f} MiB and start again with '
+            '--resume: earlier checkpoints are whole'
+        ) from None
+
+
+def broken(path: Path) -> str | None:
+    """What is wrong with a local checkpoint file as a file; None where it looks whole.
+
+    torch writes zip archives, whose directory stands at the end: a truncated one has none. Files of torch before 1.6
+    are pickles and pass.
+    """
+    with open(path, 'rb') as file:
+        start = file.read(2)
+    if not start:
+        return 'it is empty'
+    if start == b'PK':
+        return None if zipfile.is_zipfile(path) else f'it is truncated ({path.stat().st_size} bytes)'
+    return None if start[:1] == b'\x80' else 'it was not written by torch.save'
+
+
+def check_whole(path: str | Path) -> None:
+    """Refuse a local checkpoint that is truncated or none at all.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file, and the whole checkpoints beside it.
+    """
+    if '://' in str(path):
+        return
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'checkpoint {path} does not exist')
+    problem = broken(path)
+    if problem:
+        others = sorted(other.name for other in path.parent.glob('*.pth') if other != path and not broken(other))
+        there = f'; whole ones beside it: {", ".join(others)}' if others else '; there is no other beside it'
+        raise ValueError(f'{path} is no whole checkpoint: {problem}{there}')
+
+
+def latest_whole(work_dir: str | Path) -> tuple[Path | None, list[Path]]:
+    """The checkpoint to resume a run from, and the broken ones that are passed over on the way to it.
+
+    The one that ``last_checkpoint`` names, else the latest of ``epoch_N.pth`` or ``iter_N.pth`` that is whole.
+    """
+    folder = Path(work_dir)
+    mark = folder / 'last_checkpoint'
+    named = Path(mark.read_text().strip()) if mark.is_file() else None
+    if named is None:
+        return None, []
+    numbered = [(re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name), path) for path in folder.glob('*.pth')]
+    older = [path for _, path in sorted((int(m[2]), path) for m, path in numbered if m)][::-1]
+    skipped: list[Path] = []
+    for path in dict.fromkeys([named, folder / named.name, *older]):
+        if path.is_file() and not broken(path):
+            return path, skipped
+        if path.is_file():
+            skipped.append(path)
+    return None, skipped
+
+
+def misfit(model: nn.Module, checkpoint: dict, whole: bool = True) -> str | None:
+    """How a checkpoint fails to fit a model; None where it fits.
+
+    Args:
+        model: the model.
+        checkpoint: what was loaded: a state dict, or one under ``state_dict``.
+        whole: all of the model must be there (to resume, to test); else any shared weight will do (to start from).
+    """
+    found = checkpoint.get('state_dict', checkpoint)
+    found = {key.removeprefix('module.'): value for key, value in found.items()}
+    own = {key: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')}
+    missing = [key for key in own if key not in found]
+    other = [key for key in own if key in found and getattr(found[key], 'shape', None) != own[key].shape]
+    if own and len(missing) + len(other) == len(own):
+        return f'not one of its {len(own)} entries is there with its shape, for example {next(iter(own))}'
+    if not whole or not (missing or other):
+        return None
+    parts = [f'{len(missing)} of its {len(own)} entries are missing, for example {missing[0]}'] if missing else []
+    if other:
+        shapes = f'{tuple(found[other[0]].shape)} instead of {tuple(own[other[0]].shape)}'
+        parts.append(f'{len(other)} have another shape, for example {other[0]}: {shapes}')
+    return '; '.join(parts)

@@ -41,9 +41,10 @@ class EpochSeedHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this process, and tell the data workers of this epoch their seeds."""
         seed = epoch_seed(runner.seed, runner.epoch, runner.rank)
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  the hosts' transforms draw from the global generator
-        torch.manual_seed(seed)
+        if not (getattr(runner, 'iter', 0) and runner.epoch == 0):  # else: resumed, and the random numbers with it
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002  the hosts' transforms draw from the global generator
+            torch.manual_seed(seed)
         loader = runner.train_dataloader
         if loader.num_workers:
             # The default is one fixed seed a worker, which would replay the same crops in every epoch.

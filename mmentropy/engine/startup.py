@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .amp import cpu_has_bf16
-from .checkpoint import trust_checkpoints
+from .checkpoint import check_whole, latest_whole, trust_checkpoints
 
 #: Where each launcher leaves rank, world size and local rank.
 LAUNCHER_ENV = {
@@ -117,9 +118,53 @@ def _first_slurm_host() -> str:
     return hosts.stdout.split()[0]
 
 
+#: Ours for the hosts' own: written whole, resumed inside an epoch.
+LOOP_TYPES = {'EpochBasedTrainLoop': 'mmentropy.EpochTrainLoop', 'IterBasedTrainLoop': 'mmentropy.IterTrainLoop'}
+
+
+def use_safe_run(cfg: Config) -> None:
+    """Let a config, ours or a host's, write whole checkpoints, resume exactly, and stop on a scheduler's SIGTERM.
+
+    The hosts' plain ``CheckpointHook`` and training loops are replaced by ours of the same options; any other type that
+    the config names stays. ``default_hooks.stop=None`` leaves the signal alone.
+    """
+    hooks = cfg.setdefault('default_hooks', {})
+    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    if hook is not None and hook.get('type', 'CheckpointHook') == 'CheckpointHook':
+        hook.type = 'mmentropy.WholeCheckpointHook'
+    hooks.setdefault('stop', dict(type='mmentropy.StopSignalHook'))
+    loop = cfg.get('train_cfg')
+    if loop:
+        if 'type' not in loop and 'by_epoch' in loop:
+            loop.type = 'EpochBasedTrainLoop' if loop.pop('by_epoch') else 'IterBasedTrainLoop'
+        loop.type = LOOP_TYPES.get(loop.type, loop.type)
+
+
+def choose_checkpoint(cfg: Config) -> None:
+    """Fix what a run starts from before anything is built; broken files are named, and passed over by ``--resume``.
+
+    Raises:
+        FileNotFoundError, ValueError: for a checkpoint that is missing or truncated.
+    """
+    if cfg.get('load_from'):
+        check_whole(cfg.load_from)
+    elif cfg.get('resume') and cfg.get('work_dir'):
+        found, skipped = latest_whole(cfg.work_dir)
+        for path in skipped:
+            print(f'{path} is no whole checkpoint and is passed over', file=sys.stderr)
+        if found is not None:
+            cfg.load_from = str(found)
+        else:
+            cfg.resume = False
+            if skipped:
+                print(f'{cfg.work_dir} holds no whole checkpoint: the training begins anew', file=sys.stderr)
+
+
 def build_runner(cfg: Config, trust_checkpoint: bool = False) -> Runner:
-    """The runner of a config; checkpoints it loads run no code unless trusted."""
+    """The runner of a config; checkpoints it loads run no code unless trusted, those it writes survive a crash."""
     trust_checkpoints(trust_checkpoint)
+    use_safe_run(cfg)
+    choose_checkpoint(cfg)
     if not torch.cuda.is_available():
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(loader):
@@ -145,6 +190,15 @@ def one_sentence_errors(main: Callable[[], Any]) -> Callable[[], Any]:
             )
         except USER_ERRORS as error:
             message = first_line(error)
+        except RuntimeError as error:
+            # A worker that the kernel ended; what a worker raised itself comes with its own type.
+            if not re.match(r'DataLoader worker \(pid.* (killed by signal|exited unexpectedly)', str(error)):
+                raise
+            message = (
+                'a data worker process was ended by the system, most often for want of memory '
+                f'({first_line(error)}); lower num_workers or the batch size and go on with --resume: earlier '
+                'checkpoints are whole'
+            )
         print(f'error: {message}\n(MMENTROPY_DEBUG=1 shows where)', file=sys.stderr)
         raise SystemExit(2)
 
@@ -156,4 +210,9 @@ def first_line(error: BaseException) -> str:
     while error.__cause__ is not None and isinstance(error.__cause__, USER_ERRORS):
         error = error.__cause__
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    lines = text.strip().splitlines() or [type(error).__name__]
+    if re.match(r'Caught \w+ in DataLoader worker process', lines[0]):
+        # torch packs the worker's whole stack into the message; the worker's own sentence comes after it.
+        told = [line for line in lines if line.startswith(f'{type(error).__name__}: ')]
+        return told[-1].partition(': ')[2].strip('\'"') if told else lines[-1]
+    return lines[0]
