@@ -1,0 +1,360 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Every command and every Python block of the README and the manual.
+
+Blocks that the page marks are executed as they stand. Of the others, which need data, a GPU or hours, everything that
+can be known without running is checked: the tool's own parser accepts the arguments, configs load with the overrides,
+``make`` knows the targets, extras exist. A command of a kind that is not known here fails the test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import setuptools
+from doc_blocks import ROOT, Block, Command, blocks, commands, inline_commands, is_shell
+from mmengine.config import Config
+
+#: Words that stand for something of the reader's.
+PLACEHOLDERS = {'CONFIG', 'CKPT', 'MAPS', 'DIR', 'WORK_DIR', 'PARTITION', 'JOB_NAME', 'MAPS.json'}
+#: Packages beside our own requirements that a page tells the reader to install.
+OTHER_PACKAGES = {'onedl-mim', 'pre-commit', 'pydensecrf2', 'onnxruntime', 'grad-cam', 'torchcam', 'timm'}
+HOST_KEYS = {'type', '_delete_', '_scope_', 'init_cfg'}
+
+SHELL: dict[str, list[Block]] = defaultdict(list)
+PYTHON: dict[str, list[Block]] = defaultdict(list)
+RUN: dict[str, list[Block]] = defaultdict(list)
+for _block in [*blocks(), *inline_commands()]:
+    if is_shell(_block):
+        SHELL[_block.page].append(_block)
+    elif _block.language == 'python':
+        PYTHON[_block.page].append(_block)
+    if _block.runs:
+        RUN[_block.page].append(_block)
+
+
+class Parsed(BaseException):
+    """Carries what a tool's parser made of its arguments out of the tool. No tool catches it."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        super().__init__()
+        self.arguments = arguments
+
+
+def parsed_by(script: Path, words: list[str], monkeypatch) -> argparse.Namespace:
+    """What the script's own argparse makes of the words; the script stops there."""
+    assert script.is_file(), f'there is no {script.name}'
+    assert 'parse_args' in script.read_text(), f'{script.name} reads no arguments: it would run'
+    original = argparse.ArgumentParser.parse_args
+
+    def parse(self, args=None, namespace=None):
+        raise Parsed(original(self, args, namespace))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, 'parse_args', parse)
+        patch.setattr(sys, 'argv', [str(script), *words])
+        try:
+            runpy.run_path(str(script), run_name='__main__')
+        except Parsed as parsed:
+            return parsed.arguments
+        except SystemExit as end:
+            pytest.fail(f'{script.name} refuses {" ".join(words)!r} (exit code {end.code})')
+    pytest.fail(f'{script.name} ran to its end without reading its arguments')
+
+
+def named_configs(arguments: argparse.Namespace) -> dict[str, list[Path]]:
+    """Option → config files that it names (``NAME=CONFIG`` included)."""
+    found = defaultdict(list)
+    for option, value in vars(arguments).items():
+        for word in value if isinstance(value, list | tuple) else [value]:
+            name = str(word).rpartition('=')[2]
+            if isinstance(word, str | Path) and name.endswith('.py'):
+                found[option].append(Path(name))
+    return found
+
+
+def check_overrides(cfg: Config, options: dict[str, Any]) -> None:
+    """Every override goes into something that is there, and merges."""
+    for key in options:
+        here: Any = cfg
+        *parents, _ = key.split('.')
+        for step in parents:
+            here = here[int(step)] if isinstance(here, list | tuple) else here.get(step)
+            assert here is not None, f'{key}: {step} is not in {cfg.filename}'
+    cfg.merge_from_dict(options)
+
+
+def check_tool(script: str, words: list[str], sandbox: Path, monkeypatch) -> None:
+    """A Python command line: arguments, configs, overrides."""
+    arguments = parsed_by(sandbox / script, words, monkeypatch)
+    for option, paths in named_configs(arguments).items():
+        options = getattr(arguments, 'eval_options' if option.startswith('eval_config') else 'cfg_options', None)
+        for path in paths:
+            cfg = Config.fromfile(str(sandbox / path))
+            check_overrides(cfg, options or {})
+
+
+def check_python(command: Command, sandbox: Path, monkeypatch) -> None:
+    script, *words = command.words[1:]
+    if script == '-c':
+        exec(compile(words[0], 'the manual', 'exec'), {})
+    elif script == '-m' and words[0] == 'pytest':
+        assert all((ROOT / word).exists() for word in words[1:] if word.startswith('tests'))
+    else:
+        check_tool(script, words, sandbox, monkeypatch)
+
+
+def check_shell_script(command: Command, sandbox: Path, monkeypatch) -> None:
+    """``tools/*.sh``: executable, well-formed, environment variables that it reads, the rest for the Python tool."""
+    script, *words = command.words
+    path = ROOT / script
+    assert os.access(path, os.X_OK), f'{script} is not executable'
+    subprocess.run(['bash', '-n', path], check=True)
+    text = path.read_text() + (ROOT / 'tools/rendezvous.sh').read_text()
+    assert all(re.search(rf'\${{?{name}\b', text) for name in command.variables), command.variables
+    if 'slurm' in script:
+        config, rest = words[2], words[3:]
+    elif 'test' in script:
+        config, rest = words[0], [words[1], *words[3:]]
+        assert words[2].isdigit()
+    else:
+        config, rest = words[0], words[2:]
+        assert words[1].isdigit()
+    tool = 'tools/test.py' if 'test' in script else 'tools/train.py'
+    check_tool(tool, [config, *rest], sandbox, monkeypatch)
+
+
+def check_benchmark_script(command: Command, sandbox: Path, monkeypatch) -> None:
+    subprocess.run(['bash', '-n', ROOT / command.words[0]], check=True)
+    assert os.access(ROOT / command.words[0], os.X_OK)
+
+
+def check_make(command: Command, sandbox: Path, monkeypatch) -> None:
+    """``make -n`` finds the targets; variables are the Makefile's own."""
+    makefile = (ROOT / 'Makefile').read_text()
+    settings = [word for word in command.words[1:] if '=' in word]
+    for word in settings:
+        assert re.search(rf'^{word.partition("=")[0]} \?=', makefile, re.M), f'the Makefile has no variable {word}'
+    done = subprocess.run(['make', '-n', *command.words[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def setup_arguments(monkeypatch) -> dict:
+    """What ``setup.py`` gives to setuptools."""
+    seen: dict = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(setuptools, 'setup', seen.update)
+        patch.chdir(ROOT)
+        runpy.run_path('setup.py')
+    return seen
+
+
+def check_pip(command: Command, sandbox: Path, monkeypatch) -> None:
+    """Extras exist; names are ours, our requirements', or listed above."""
+    ours = setup_arguments(monkeypatch)
+    known = {re.split(r'[<>=\[]', name)[0] for group in ours['extras_require'].values() for name in group}
+    known |= set(ours['install_requires']) | OTHER_PACKAGES | {ours['name'], '.'}
+    assert command.words[1] == 'install'
+    words = iter(command.words[2:])
+    for word in words:
+        if word in ('-c', '-r'):
+            assert (ROOT / next(words)).is_file()
+        elif word != '-e':
+            name, extras = re.fullmatch(r'([\w.-]+)(?:\[([\w,]+)\])?', word).groups()
+            assert name in known, f'{name} is no requirement of ours'
+            assert not extras or set(extras.split(',')) <= set(ours['extras_require']), extras
+
+
+def check_mim(command: Command, sandbox: Path, monkeypatch) -> None:
+    """mim hands the arguments to the host's own script: does that accept them?"""
+    import mmpretrain
+
+    _, action, package, config, *rest = command.words
+    assert package == 'mmpretrain'
+    if '--checkpoint' in rest:
+        at = rest.index('--checkpoint')
+        rest = [rest[at + 1], *rest[:at], *rest[at + 2 :]]
+    script = Path(mmpretrain.__file__).parent / f'.mim/tools/{action}.py'
+    parsed_by(script, [config, *rest], monkeypatch)
+    Config.fromfile(str(sandbox / config))
+
+
+def check_activate(command: Command, sandbox: Path, monkeypatch) -> None:
+    assert f'VENV ?= {command.words[1].partition("/")[0]}\n' in (ROOT / 'Makefile').read_text()
+
+
+def check_pre_commit(command: Command, sandbox: Path, monkeypatch) -> None:
+    assert command.words[1] in ('install', 'run')
+    assert (ROOT / '.pre-commit-config.yaml').is_file()
+
+
+KINDS: dict[str, Callable] = {
+    r'python': check_python,
+    r'tools/\w+\.sh': check_shell_script,
+    r'benchmarks/\w+\.sh': check_benchmark_script,
+    r'make': check_make,
+    r'pip': check_pip,
+    r'mim': check_mim,
+    r'\.': check_activate,
+    r'pre-commit': check_pre_commit,
+}
+
+
+@pytest.mark.parametrize('page', SHELL)
+def test_commands_are_right(page, sandbox, monkeypatch):
+    monkeypatch.chdir(sandbox)
+    for block in SHELL[page]:
+        for command in commands(block.text):
+            kinds = [check for pattern, check in KINDS.items() if re.fullmatch(pattern, command.words[0])]
+            assert kinds, f'{block.name}: {command.words[0]} is a kind of command that no check is written for'
+            kinds[0](command, sandbox, monkeypatch)
+
+
+@pytest.mark.parametrize('page', RUN)
+def test_marked_blocks_run(page, sandbox, monkeypatch):
+    """As they stand, in order, in this process: starting one costs more than the work."""
+    monkeypatch.chdir(sandbox)
+    names: dict[str, Any] = {'__name__': 'manual'}
+    for block in RUN[page]:
+        if block.language == 'python':
+            exec(compile(block.text, block.name, 'exec'), names)
+            continue
+        for command in commands(block.text):
+            assert command.words[0] == 'python', f'{block.name}: only python commands are run'
+            monkeypatch.setattr(sys, 'argv', command.words[1:])
+            code = 0
+            try:
+                runpy.run_path(command.words[1], run_name='__main__')
+            except SystemExit as end:
+                code = end.code
+            assert not code, f'{block.name}: {" ".join(command.words)} ended with {code}'
+    if page == 'docs/get_started.md':
+        left = {path.name for path in (sandbox / 'work_dirs/first').iterdir()}
+        assert {'epoch_2.pth', 'figures.json', 'browse.png', 'center.json', 'panels'} <= left
+
+
+# --- Python blocks ------------------------------------------------------------------------------------------------
+
+
+def registered(name: str) -> Any:
+    """The class or function behind a ``type='…'`` of the manual, in our registries or the hosts'."""
+    import mmpretrain.registry
+    import mmseg.registry
+
+    from mmentropy import registry
+
+    ours = [value for value in vars(registry).values() if hasattr(value, 'module_dict') and value.scope == 'mmentropy']
+    hosts = [v for m in (mmpretrain, mmseg) for v in vars(m.registry).values() if hasattr(v, 'module_dict')]
+    scope, _, bare = name.rpartition('.')
+    if scope == 'mmentropy':
+        candidates = ours
+    else:
+        # The stages of a pipeline config have no prefix: no host reads them.
+        candidates = [*hosts, registry.STAGES, registry.EXPLAINERS]
+    for candidate in candidates:
+        candidate.import_from_location()
+        if bare in candidate.module_dict:
+            return candidate.module_dict[bare]
+        parent = candidate.parent
+        if scope != 'mmentropy' and parent is not None and bare in parent.module_dict:
+            return parent.module_dict[bare]
+    raise AssertionError(f'{name} is in no registry')
+
+
+def accepted(target: Any) -> set[str] | None:
+    """Names of the keyword arguments; None where anything goes."""
+    names: set[str] = set()
+    chain = [cls.__init__ for cls in target.__mro__ if '__init__' in vars(cls)] if inspect.isclass(target) else [target]
+    for function in chain:
+        if function is object.__init__:
+            return names
+        parameters = inspect.signature(function).parameters.values()
+        names |= {parameter.name for parameter in parameters}
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return names
+    return None
+
+
+def literal_types(tree: ast.AST):
+    """(type name, keyword names) of each ``dict(type='…', …)``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+            words = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+            kind = words.get('type')
+            if isinstance(kind, ast.Constant) and isinstance(kind.value, str):
+                yield kind.value, set(words)
+
+
+def check_imports(tree: ast.AST, name: str) -> None:
+    """What is imported is there, and is called with keywords that it takes."""
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = __import__(node.module, fromlist=['x'])
+            for alias in node.names:
+                assert hasattr(module, alias.name), f'{name}: {node.module} has no {alias.name}'
+                found[alias.asname or alias.name] = getattr(module, alias.name)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                __import__(alias.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in found:
+            names = accepted(found[node.func.id])
+            given = {keyword.arg for keyword in node.keywords if keyword.arg}
+            assert names is None or given <= names, f'{name}: {node.func.id} takes no {given - names}'
+
+
+@pytest.mark.parametrize('page', PYTHON)
+def test_python_blocks_are_right(page, sandbox, monkeypatch):
+    """Compiled; imports resolved; registered types found, with keywords they take; configs loaded and models built."""
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+
+    monkeypatch.chdir(sandbox)
+    local = {node.name for block in PYTHON[page] for node in ast.walk(ast.parse(block.text)) if is_class(node)}
+    for number, block in enumerate(PYTHON[page]):
+        tree = ast.parse(block.text, block.name)
+        check_imports(tree, block.name)
+        for kind, words in literal_types(tree):
+            if kind.rpartition('.')[2] not in local:
+                names = accepted(registered(kind))
+                extra = set() if names is None else words - names - HOST_KEYS
+                assert not extra, f'{block.name}: {kind} takes no {sorted(extra)}'
+        base = '' if re.search(r'^_base_ =', block.text, re.M) else "_base_ = './resnet50_cub.py'\n"
+        if '_base_' in block.text:
+            path = sandbox / f'configs/wsol/page_{abs(hash(page))}_{number}.py'
+            path.write_text(base + block.text)
+            cfg = Config.fromfile(str(path))
+            init_default_scope(cfg.default_scope)
+            cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
+            with torch.device('meta'):
+                MODELS.build(cfg.model)
+
+
+def is_class(node: ast.AST) -> bool:
+    return isinstance(node, ast.ClassDef)
+
+
+def test_nothing_was_overlooked():
+    """The parser of this test found the blocks: a change of its patterns that finds none would pass everything."""
+    assert {'README.md', 'docs/get_started.md', 'docs/results.md'} <= set(SHELL)
+    assert {'README.md', 'docs/evaluation.md'} <= set(PYTHON)
+    assert 'docs/get_started.md' in RUN
+    text = 'A="x y"\ntool --a $A \\\n  --b  # why\nN=2 other; third | fourth\n'
+    assert [(c.words, c.variables) for c in commands(text)] == [
+        (['tool', '--a', 'x', 'y', '--b'], {}),
+        (['other'], {'N': '2'}),
+        (['third'], {}),
+        (['fourth'], {}),
+    ]
