@@ -154,3 +154,40 @@ def misfit(model: nn.Module, checkpoint: dict, whole: bool = True) -> str | None
         shapes = f'{tuple(found[other[0]].shape)} instead of {tuple(own[other[0]].shape)}'
         parts.append(f'{len(other)} have another shape, for example {other[0]}: {shapes}')
     return '; '.join(parts)
+
+
+def plain_curves(hub: dict) -> dict:
+    """A message hub's state with its curves as tensors and its numpy values as plain ones.
+
+    So a checkpoint holds nothing that ``torch.load(weights_only=True)`` does not know by itself.
+    """
+    curves = {}
+    for name, curve in hub['log_scalars'].items():
+        values, counts = curve.data
+        curves[name] = {
+            'values': torch.tensor(np.asarray(values, dtype=np.float64)),
+            'counts': torch.tensor(np.asarray(counts, dtype=np.int64)),
+            'max_length': curve.max_length,
+        }
+    return {**hub, 'log_scalars': curves, 'runtime_info': _plain(hub['runtime_info'])}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+
+def host_curves(hub: dict) -> dict:
+    """The inverse of :func:`plain_curves`, for mmengine; a state of mmengine's own passes."""
+    curves = {
+        name: HistoryBuffer(curve['values'].tolist(), curve['counts'].tolist(), curve['max_length'])
+        if isinstance(curve, dict)
+        else curve
+        for name, curve in hub['log_scalars'].items()
+    }
+    return {**hub, 'log_scalars': curves}

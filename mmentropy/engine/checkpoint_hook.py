@@ -13,7 +13,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmentropy.registry import HOOKS
 
-from .checkpoint import misfit, write_aside
+from .checkpoint import host_curves, misfit, plain_curves, write_aside
 from .random_state import random_states, restore_own
 
 #: Where the message hub, and with it every checkpoint, keeps the random numbers of all processes.
@@ -103,8 +103,14 @@ class WholeCheckpointHook(CheckpointHook):
             write_aside(Path(runner.work_dir, 'last_checkpoint'), path.encode())
         return path
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Nothing but tensors and plain values goes to the file."""
+        checkpoint['message_hub'] = plain_curves(checkpoint['message_hub'])
+
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """ValueError for the checkpoint of another model."""
+        """ValueError for the checkpoint of another model; the curves as mmengine knows them."""
+        if 'message_hub' in checkpoint:
+            checkpoint['message_hub'] = host_curves(checkpoint['message_hub'])
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         whole = runner._resume or not isinstance(runner._train_loop, BaseLoop)
         problem = misfit(model, checkpoint, whole)

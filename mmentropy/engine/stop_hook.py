@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 import sys
@@ -112,6 +114,15 @@ def _deafen(loader: DataLoader, signals: Sequence[int]) -> None:
     inner = loader.worker_init_fn
     if loader.num_workers and not (isinstance(inner, partial) and inner.func is _deaf):
         loader.worker_init_fn = partial(_deaf, inner=inner, signals=tuple(signals))
+        atexit.unregister(_end_workers)
+        atexit.register(_end_workers)  # after multiprocessing's own, so that it runs before it
+
+
+def _end_workers() -> None:
+    """At exit Python sends SIGTERM to workers that are still there and waits for them, which the deaf never answer."""
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def _deaf(worker: int, inner: Callable[[int], None] | None, signals: Sequence[int]) -> None:

@@ -26,9 +26,9 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     """
 
     def trained_batches(self) -> int:
-        """Batches of the current epoch that lie behind; 0 unless the run was resumed inside it."""
+        """Batches of the current epoch that lie behind: 0 unless the run was resumed inside it, or at its very end."""
         done = self._iter - self._epoch * len(self.dataloader)
-        if 0 <= done < len(self.dataloader):
+        if 0 <= done <= len(self.dataloader):
             return done
         # Another number of processes or another batch size: the epoch begins anew, and so does its count.
         print_log(
@@ -45,7 +45,7 @@ class EpochTrainLoop(EpochBasedTrainLoop):
         states = self.runner.message_hub.runtime_info.pop(RANDOM_STATES, None)
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
-        batches = enumerate(self.dataloader)
+        batches = enumerate(self.dataloader if done < len(self.dataloader) else ())
         if done:
             for _ in islice(batches, done):
                 pass

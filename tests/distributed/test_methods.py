@@ -1,0 +1,46 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Every method in two real processes, in mixed precision and with accumulated gradients."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from launch import work
+
+METHODS = ('efw', 'ent', 'adl', 'rdap', 'acol', 'spg', 'minmax', 'dsrg', 'affinity')
+SEPARABLE = ('efw', 'ent', 'acol', 'minmax')
+
+
+@pytest.fixture(scope='module')
+def found(tmp_path_factory) -> list[dict]:
+    folder = tmp_path_factory.mktemp('methods')
+    work('methods_worker.py', folder)
+    return [json.loads((folder / f'{rank}.json').read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_ddp_leaves_no_parameter_out_and_keeps_the_weights_equal(found, method):
+    ranks = [rank[method]['ddp'] for rank in found]
+    assert not [rank['error'] for rank in ranks if 'error' in rank]
+    assert all(rank['equal'] and rank['moved'] and rank['still'] == [] for rank in ranks)
+    assert np.isfinite([rank['losses'] for rank in ranks]).all()
+    assert ranks[0]['losses'] != ranks[1]['losses']  # each had images of its own
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_autocast_trains_float32_weights_with_nearly_the_same_loss(found, method):
+    amp = next(rank[method]['amp'] for rank in found if 'amp' in rank[method])
+    assert amp['losses'][1] == pytest.approx(amp['losses'][0], rel=0.05, abs=0.02)
+    assert amp['losses'][1] != amp['losses'][0]
+    assert amp['finite']
+    assert amp['dtypes'] == ['torch.float32']
+
+
+@pytest.mark.parametrize('method', SEPARABLE)
+def test_two_accumulated_halves_are_the_whole_batch(found, method):
+    """Batch norm is in evaluation mode here: its batch statistics are those of the part it sees."""
+    result = next(rank[method]['accumulated'] for rank in found if 'accumulated' in rank[method])
+    assert result['size'] > 1e-5
+    assert result['difference'] < 1e-4 * result['size'] + 1e-7

@@ -1,0 +1,24 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""One process and two on the same global batches."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+from launch import work
+
+
+def test_two_processes_train_and_measure_as_one(tmp_path):
+    """Fifty iterations; the metrics of one set of weights to the last digit (31 images: one is padded)."""
+    work('same_batch_worker.py', tmp_path)
+    one, first, second = (json.loads((tmp_path / f'{name}.json').read_text()) for name in ('1_0', '2_0', '2_1'))
+    assert len(one['losses']) == 50
+    assert one['losses'][-1] < one['losses'][0]  # it learns: the curve is no constant
+    np.testing.assert_allclose(first['losses'], one['losses'], rtol=0, atol=1e-4)
+    assert first['losses'] == second['losses']
+    assert first['metrics'] == second['metrics'] == one['metrics']
+    ends = [torch.load(tmp_path / f'{name}.pt') for name in ('1_0', '2_0', '2_1')]
+    assert torch.equal(ends[1], ends[2])
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-4)
