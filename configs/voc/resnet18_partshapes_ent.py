@@ -8,9 +8,10 @@ data = dict(
 stages = [
     dict(type='Classify', name='classify', config='resnet18_partshapes_cls_ent.py'),
     dict(type='ClassMaps', name='maps', scales=[1.0, 1.5, 2.0], stride=2),
-    dict(type='Seed', name='seed', background='entropy', power=1.0, scale=0.4),
-    dict(type='CrfRefine', name='crf', confidence=0.7, gaussian=[2, 3], bilateral=[20, 10, 6]),
+    dict(type='Seed', name='seed', background='entropy', power=1.0, scale=0.2),
+    dict(type='CrfRefine', name='crf', confidence=0.7, gaussian=[2, 3], bilateral=[10, 10, 4]),
     dict(type='PseudoMasks', name='masks'),
-    dict(type='Segment', name='segment', config='fcn_r18_partshapes.py'),
+    # The classifier's backbone stands for what ImageNet is to the segmenters of VOC.
+    dict(type='Segment', name='segment', config='fcn_r18_partshapes.py', init_from='classify'),
     dict(type='Test', name='test', split='val', scales=[1.0], flip=True),
 ]

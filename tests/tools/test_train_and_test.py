@@ -32,7 +32,7 @@ def call(*command: str, cwd: Path = ROOT, check: bool = True, **env: str) -> sub
         'PATH': f'{Path(sys.executable).parent}:{os.environ["PATH"]}',
         **env,
     }
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=environment, timeout=600)
     if check and done.returncode:
         raise AssertionError(
             f'ended with {done.returncode}: {" ".join(command)}\n{done.stderr[-5000:]}\n{done.stdout[-2000:]}'
@@ -43,7 +43,9 @@ def call(*command: str, cwd: Path = ROOT, check: bool = True, **env: str) -> sub
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory) -> Path:
     work_dir = tmp_path_factory.mktemp('train')
-    call(sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(work_dir), '--cfg-options', *SMALL)
+    # Workers that outlive the training must not keep the process from ending.
+    workers = ['train_dataloader.num_workers=1', 'train_dataloader.persistent_workers=True']
+    call(sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(work_dir), '--cfg-options', *SMALL, *workers)
     return work_dir / 'epoch_2.pth'
 
 
