@@ -47,6 +47,8 @@ class AffinityNet(BaseModel):
         self.reduce = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in in_channels)
         self.combine = nn.Conv2d(channels * len(in_channels), channels, 1, bias=False)
         self.offsets, self.frozen_backbone = neighbor_offsets(radius), frozen_backbone
+        if frozen_backbone:  # DDP waits for the gradient of every parameter that asks for one
+            self.backbone.requires_grad_(False)
 
     def features(self, inputs: Tensor) -> Tensor:
         """(B, channels, h, w) at the resolution of the backbone's finest layer that is read."""
