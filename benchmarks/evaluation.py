@@ -18,6 +18,7 @@ from time import thread_time
 import cv2
 import numpy as np
 import torch
+from measure import Row, save_rows
 from rich.console import Console
 from rich.table import Table
 
@@ -59,8 +60,13 @@ def best_time(function: Callable[[], object], repeats: int) -> float:
     return 1000 * min(times)
 
 
-def compare(maps: int, repeats: int) -> Table:
-    """The table of times, ratios and agreement."""
+#: Least factors of the component tree over the thousand tracings.
+TARGETS = {'smooth': '≥ 4', 'rough': '≥ 20', 'noisy': '≥ 300'}
+
+
+def compare(maps: int, repeats: int) -> tuple[Table, list[Row]]:
+    """The table of times, ratios and agreement; and the rows of docs/benchmarks.md."""
+    rows = []
     table = Table(title=f'One 224×224 map against its boxes at 1000 thresholds (mean over {maps} maps)')
     for name in ('maps', 'tree (ms)', '1000 tracings (ms)', 'ratio', '255 tracings (ms)', 'ratio', 'same hits'):
         table.add_column(name, justify='right')
@@ -77,7 +83,12 @@ def compare(maps: int, repeats: int) -> Table:
         ours, every, levels = times
         row = [kind, f'{ours:.2f}', f'{every:.1f}', f'{every / ours:.0f}', f'{levels:.1f}', f'{levels / ours:.0f}']
         table.add_row(*row, 'yes' if same else 'NO')
-    return table
+        what, note = f'box metric, {kind} 224² map', 'same hits' if same else 'OTHER HITS'
+        values = f'{ours:.2f} ms', '1000 tracings', f'{every:.0f} ms'
+        rows.append(Row(what, *values, every / ours, '×', TARGETS[kind], note))
+        if kind == 'rough':
+            rows.append(Row('the same, absolute', f'{ours:.2f} ms', figure=ours, unit_of_figure='ms', target='< 12'))
+    return table, rows
 
 
 def resident_megabytes() -> float:
@@ -85,10 +96,11 @@ def resident_megabytes() -> float:
     return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGESIZE') / 2**20
 
 
-def memory(images: int) -> Table:
+def memory(images: int) -> tuple[Table, list[Row]]:
     """Peak of the process's resident memory while 1000 and all images go through the metric, each with its own maps."""
     metric = BoxLocalizationMetric(threshold=0.2)
     rng, peak = np.random.default_rng(0), 0.0
+    peaks = []
     table = Table(title='Peak resident memory with the metric')
     table.add_column('images', justify='right')
     table.add_column('MB', justify='right')
@@ -105,8 +117,11 @@ def memory(images: int) -> Table:
         peak = max(peak, resident_megabytes())
         if index + 1 in (1000, images):
             table.add_row(str(index + 1), f'{peak:.1f}')
+            peaks.append(peak)
     metric.evaluate(images)
-    return table
+    what, first = f'box metric, memory after {images} images', 'after the first 1000'
+    values = f'{peaks[-1]:.0f} MB', first, f'{peaks[0]:.0f} MB'
+    return table, [Row(what, *values, peaks[-1] - peaks[0], 'MB', '≤ 20', 'difference')]
 
 
 def main() -> None:
@@ -114,14 +129,19 @@ def main() -> None:
     parser.add_argument('--maps', type=int, default=3, help='maps of each kind')
     parser.add_argument('--repeats', type=int, default=3, help='calls of which the best counts')
     parser.add_argument('--images', type=int, default=10_000, help='images for the memory; 0 leaves it out')
+    parser.add_argument('--json', type=Path, help='also write the rows of docs/benchmarks.md there')
     args = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     console = Console(width=120)
     tree(quantize_map(make_map('rough', 224, 224, 0)), np.array([[0, 0, 9, 9]]))  # compilation is not timed
-    console.print(compare(args.maps, args.repeats))
+    table, rows = compare(args.maps, args.repeats)
+    console.print(table)
     if args.images:
-        console.print(memory(args.images))
+        table, more = memory(args.images)
+        console.print(table)
+        rows += more
+    save_rows(rows, args.json)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from time import perf_counter, process_time
 
 import torch
 
-COMPARISONS = {'≤': operator.le, '≥': operator.ge, '<': operator.lt, '=': operator.eq}
+COMPARISONS = {'≤': operator.le, '≥': operator.ge, '<': operator.lt}
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Row:
     """One line of docs/benchmarks.md: two values measured side by side, and what was asked of their ratio.
 
     ``figure`` is what the target speaks of, a ratio unless ``unit_of_figure`` says otherwise; ``target`` reads like
-    ``≤ 1.03`` or ``≥ 20``, None where none was set. ``met`` overrides what the figure alone says.
+    ``≤ 1.03`` or ``≥ 20``, None where none was set.
     """
 
     what: str

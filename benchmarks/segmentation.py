@@ -18,6 +18,7 @@ from time import perf_counter
 import cv2
 import numpy as np
 import torch
+from measure import Row, save_rows
 from rich.console import Console
 from rich.table import Table
 
@@ -222,6 +223,22 @@ def maps(repeats: int, small: bool) -> list[dict]:
     return [row | {'other s': theirs, 'agreement': agree}]
 
 
+#: Start of a row's name → least factor over the alternative.
+TARGETS = {'random walk': '≥ 20', 'dense CRF': '≥ 1.0', 'maps of': '≥ 2'}
+
+
+def row_of(row: dict) -> Row:
+    """A row of docs/benchmarks.md."""
+    other = row.get('other s')
+    notes = [f'agreement {100 * row["agreement"]:.2f} %'] if 'agreement' in row else []
+    notes += [f'peak memory {row["peak MB"]:.0f} MB'] if 'peak MB' in row else []
+    beside = row.get('other', ''), f'{other:.3f} s' if other else ''
+    target = next((t for start, t in TARGETS.items() if row['what'].startswith(start)), '≥ 20')
+    if row['what'].startswith('random walk') and not other:  # too large for the alternative
+        return Row(row['what'], f'{row["ours s"]:.3f} s', *beside, row['ours s'], 's', '< 4', '; '.join(notes))
+    return Row(row['what'], f'{row["ours s"]:.3f} s', *beside, row['ratio'], '×', target, '; '.join(notes))
+
+
 PARTS = {'walk': walk, 'crf': crf, 'curve': curve, 'maps': maps}
 
 
@@ -230,7 +247,8 @@ def main() -> None:
     parser.add_argument('parts', nargs='*', help=f'any of {", ".join(PARTS)}; all by default')
     parser.add_argument('--repeats', type=int, default=3, help='calls, of which the best counts')
     parser.add_argument('--small', action='store_true', help='tiny sizes, to see that it runs')
-    parser.add_argument('--out', type=Path, help='also write the rows as JSON')
+    parser.add_argument('--out', type=Path, help='also write the rows as they are, as JSON')
+    parser.add_argument('--json', type=Path, help='also write the rows of docs/benchmarks.md there')
     parser.add_argument('--threads', type=int, help='of torch; on a busy machine 1 tells more than all')
     args = parser.parse_args()
     torch.set_num_threads(args.threads or available_cores())
@@ -256,6 +274,7 @@ def main() -> None:
     Console().print(table)
     if args.out:
         args.out.write_text(json.dumps(rows, indent=1))
+    save_rows([row_of(row) for row in rows], args.json)
 
 
 if __name__ == '__main__':
