@@ -8,14 +8,15 @@ STAMP := $(VENV)/.installed-$(FAMILY)
 CONSTRAINTS := $(if $(filter onedl,$(FAMILY)),-c requirements/constraints.txt)
 JOBS ?= 2
 
-.PHONY: install demo test lint format docs clean
+.PHONY: install demo test lint format bench docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make install   a virtual environment in $(VENV) with everything (FAMILY=onedl or openmmlab)"
 	@echo "make demo      train the plain CAM and the entropy model on drawn images, table and picture in work_dirs/demo"
 	@echo "make test      all tests"
-	@echo "make lint      ruff"
+	@echo "make lint      ruff and mypy"
+	@echo "make bench     all benchmarks side by side, written to docs/benchmarks.md; continues where it was stopped"
 	@echo "make docs      the manual, in docs/_build/html; any warning is an error"
 	@echo "make clean     remove caches and $(VENV)"
 
@@ -38,12 +39,16 @@ test: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m mypy
 
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 # Sphinx comes with this target alone: the tests do not need it.
+bench: install
+	$(BIN)/python benchmarks/suite.py
+
 docs: install
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[$(FAMILY),docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
