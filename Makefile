@@ -45,10 +45,10 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Sphinx comes with this target alone: the tests do not need it.
 bench: install
 	$(BIN)/python benchmarks/suite.py
 
+# Sphinx comes with this target alone: the tests do not need it.
 docs: install
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[$(FAMILY),docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html

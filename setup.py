@@ -31,7 +31,7 @@ setup(
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
         # nbclient and ipykernel run the notebooks, pyyaml reads the metafiles.
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml'],
+        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml'],
         'docs': ['sphinx', 'furo', 'myst-parser'],
     },
     classifiers=[
