@@ -17,7 +17,7 @@ RUN_MARK = '<!-- test: run -->'
 #: Above a block that the reader is told to save under this path.
 FILE_MARK = re.compile(r'<!-- test: file (\S+) -->$')
 #: A command in the middle of a sentence.
-INLINE = re.compile(r'(?<!`)`((?:python|make|pip|mim|pre-commit) [^`\n]+)`(?!`)')
+INLINE = re.compile(r'(?<!`)`((?:python|make|pip|pre-commit) [^`\n]+)`(?!`)')
 
 
 @dataclass

@@ -251,11 +251,12 @@ def registered(name: str) -> Any:
     """The class or function behind a ``type='…'`` of the manual, in our registries or the hosts'."""
     import mmpretrain.registry
     import mmseg.registry
+    from mmengine.registry import Registry
 
     from mmentropy import registry
 
-    ours = [value for value in vars(registry).values() if hasattr(value, 'module_dict') and value.scope == 'mmentropy']
-    hosts = [v for m in (mmpretrain, mmseg) for v in vars(m.registry).values() if hasattr(v, 'module_dict')]
+    ours = [v for v in vars(registry).values() if isinstance(v, Registry) and v.scope == 'mmentropy']
+    hosts = [v for m in (mmpretrain, mmseg) for v in vars(m.registry).values() if isinstance(v, Registry)]
     scope, _, bare = name.rpartition('.')
     if scope == 'mmentropy':
         candidates = ours
@@ -318,7 +319,6 @@ def check_imports(tree: ast.AST, name: str) -> None:
 @pytest.mark.parametrize('page', PYTHON)
 def test_python_blocks_are_right(page, sandbox, monkeypatch):
     """Compiled; imports resolved; registered types found, with keywords they take; configs loaded and models built."""
-    import torch
     from mmengine.registry import MODELS, init_default_scope
 
     monkeypatch.chdir(sandbox)
@@ -338,8 +338,7 @@ def test_python_blocks_are_right(page, sandbox, monkeypatch):
             cfg = Config.fromfile(str(path))
             init_default_scope(cfg.default_scope)
             cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
-            with torch.device('meta'):
-                MODELS.build(cfg.model)
+            MODELS.build(cfg.model)
 
 
 def is_class(node: ast.AST) -> bool:
