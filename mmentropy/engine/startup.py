@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 
 from .amp import cpu_has_bf16
 from .checkpoint import check_whole, latest_whole, trust_checkpoints
+from .compiling import compile_what_goes
 
 #: Where each launcher leaves rank, world size and local rank.
 LAUNCHER_ENV = {
@@ -165,6 +166,8 @@ def build_runner(cfg: Config, trust_checkpoint: bool = False) -> Runner:
     trust_checkpoints(trust_checkpoint)
     use_safe_run(cfg)
     choose_checkpoint(cfg)
+    if cfg.get('compile'):
+        compile_what_goes(cfg.model.type)
     if not torch.cuda.is_available():
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(loader):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import multiprocessing
@@ -19,9 +20,11 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 
 from mmentropy.engine import CpuAmpOptimWrapper
+from mmentropy.engine.compiling import compile_what_goes
 
 #: Whose loss is a mean over samples, so that two halves of a batch give the whole batch's gradient.
 SEPARABLE = ('efw', 'ent', 'acol', 'minmax')
+COMPILED = ('ent', 'minmax')
 
 
 def sgd(model: torch.nn.Module, wrapper: type[OptimWrapper] = OptimWrapper, **options) -> OptimWrapper:
@@ -84,6 +87,17 @@ def accumulated(method: str) -> dict:
     return dict(difference=(ends[0] - ends[1]).abs().max().item(), size=(ends[0] - start).abs().max().item())
 
 
+def compiled(method: str) -> dict:
+    """The losses of two steps, as they are and under ``torch.compile`` with the backend that traces and no more."""
+    losses = []
+    compile_what_goes(method)
+    for wrap in (lambda function: function, lambda function: torch.compile(function, backend='eager')):
+        model, batches = fresh(method)
+        optimizer, go = sgd(model), wrap(model.train_step)
+        losses.append([go(copy.deepcopy(batch), optimizer)['loss'].item() for batch in batches])
+    return dict(losses=losses)
+
+
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     MMLogger.get_instance('mmengine').setLevel(logging.ERROR)
@@ -99,6 +113,8 @@ def work(rank: int, folder: str) -> None:
         found[method]['amp'] = with_autocast(method)
         if method in SEPARABLE:
             found[method]['accumulated'] = accumulated(method)
+        if method in COMPILED:
+            found[method]['compiled'] = compiled(method)
     Path(folder, f'{rank}.json').write_text(json.dumps(found))
 
 

@@ -39,6 +39,7 @@ def run(folder: str, rank: int, world: int, port: int) -> None:
     cfg.train_dataloader.update(batch_size=GLOBAL_BATCH // world)
     cfg.train_dataloader.dataset.update(length=10 * GLOBAL_BATCH, pipeline=cfg.test_pipeline)
     cfg.test_dataloader.dataset.length = 31
+    cfg.test_evaluator = [*cfg.test_evaluator, dict(type='mmentropy.BoxLocalizationMetric', eval_size=32)]
     cfg.train_cfg = dict(by_epoch=True, max_epochs=5, val_interval=10)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10)

@@ -12,11 +12,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import mmpretrain.datasets
+import mmpretrain.evaluation
+import mmpretrain.models
+import mmpretrain.visualization  # noqa: F401  here, once: each forked process would import them anew
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+import mmentropy.datasets
+import mmentropy.evaluation
+import mmentropy.models
+import mmentropy.visualization  # noqa: F401
 from mmentropy.engine import build_runner, one_sentence_errors, start_processes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +46,10 @@ def config(folder: Path, workers: int = 0, by_epoch: bool = True, **options) -> 
     for loader in (cfg.val_dataloader, cfg.test_dataloader):
         loader.update(batch_size=4, num_workers=0, persistent_workers=False)
         loader.dataset.update(length=8, image_size=32)
-    metrics = [dict(type='mmentropy.BoxLocalizationMetric', eval_size=32), dict(type='mmentropy.EntropyMetric')]
-    cfg.val_evaluator = cfg.test_evaluator = metrics
+    cfg.val_evaluator = cfg.test_evaluator = [
+        dict(type='mmentropy.PixelLocalizationMetric', eval_size=32),
+        dict(type='mmentropy.EntropyMetric'),
+    ]
     cfg.train_cfg = dict(by_epoch=True, max_epochs=EPOCHS, val_interval=1)
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=4, max_keep_ckpts=1)
     cfg.custom_hooks = [dict(type='mmentropy.EpochSeedHook')]
