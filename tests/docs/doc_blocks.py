@@ -133,6 +133,8 @@ def _split(line: str) -> Iterator[list[str]]:
 def _fill(word: str, known: dict[str, str]) -> str:
     def value(match: re.Match) -> str:
         name = match[1] or match[2]
+        if name.startswith('SLURM_'):
+            return match[0]  # the scheduler sets it
         if name not in known:
             raise ValueError(f'${name} is not set in this block')
         return known[name]

@@ -199,6 +199,19 @@ def check_pre_commit(command: Command, sandbox: Path, monkeypatch) -> None:
     assert (ROOT / '.pre-commit-config.yaml').is_file()
 
 
+def check_export(command: Command, sandbox: Path, monkeypatch) -> None:
+    """Variables of the communication libraries, which no tool of ours reads."""
+    assert all(re.match(r'(NCCL|GLOO|OMP|NUMBA|MMENTROPY)_[A-Z_]+=', word) for word in command.words[1:])
+
+
+def check_scheduler(command: Command, sandbox: Path, monkeypatch) -> None:
+    assert command.words[:2] == ['scontrol', 'requeue']
+
+
+def check_condition(command: Command, sandbox: Path, monkeypatch) -> None:
+    assert command.words[-1] == ']'
+
+
 KINDS: dict[str, Callable] = {
     r'python': check_python,
     r'tools/\w+\.sh': check_shell_script,
@@ -208,6 +221,9 @@ KINDS: dict[str, Callable] = {
     r'mim': check_mim,
     r'\.': check_activate,
     r'pre-commit': check_pre_commit,
+    r'export': check_export,
+    r'scontrol': check_scheduler,
+    r'\[': check_condition,
 }
 
 
@@ -215,6 +231,10 @@ KINDS: dict[str, Callable] = {
 def test_commands_are_right(page, sandbox, monkeypatch):
     monkeypatch.chdir(sandbox)
     for block in SHELL[page]:
+        # Lines in brackets, as in a manual page, list further options.
+        plain = re.sub(r'^\s+\[.*$', '', block.text, flags=re.M)
+        done = subprocess.run(['bash', '-n'], input=plain, capture_output=True, text=True)
+        assert done.returncode == 0, f'{block.name}: {done.stderr}'
         for command in commands(block.text):
             kinds = [check for pattern, check in KINDS.items() if re.fullmatch(pattern, command.words[0])]
             assert kinds, f'{block.name}: {command.words[0]} is a kind of command that no check is written for'
