@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Figures of which less is better; the best of a column is set in bold.
-LOWER_IS_BETTER = ('loss', 'error', 'part_coverage')
+LOWER_IS_BETTER = ('loss', 'error', 'part_coverage', 'mass_background')
 #: Figures of which neither more nor less is better.
 NEITHER = ('entropy', 'threshold')
 
