@@ -38,6 +38,7 @@ from rich.console import Console
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
 from mmentropy.engine.startup import build_runner, first_line, load_config
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
+from mmentropy.safe_files import load_json
 from mmentropy.visualization.tables import columns_of, summarize, write_tables
 
 #: What a trained model depends on. Evaluation, logging and paths may change without training again.
@@ -104,7 +105,7 @@ class Run:
         for name in self.evaluation_configs():
             path = self.directory / METRICS / f'{name}.json'
             if path.is_file():
-                done[name] = _read_json(path)['metrics']
+                done[name] = load_json(path)['metrics']
         return done
 
     def checkpoint(self) -> Path:
@@ -143,13 +144,13 @@ class Run:
             files.append(self.directory / 'started.json')
         for file in files:
             if file.is_file():
-                found = _read_json(file)
+                found = load_json(file)
                 if found['fingerprint'] != _fingerprint(self.train_config(), TRAINING_KEYS):
                     raise ValueError(
                         f'{self.directory} holds a run of another configuration (see {file.name}); give another '
                         '--work-dir, or remove that directory to train again'
                     )
-        return _read_json(path) if path.is_file() else None
+        return load_json(path) if path.is_file() else None
 
     def _train(self) -> Path:
         trained = self._trained()
@@ -173,7 +174,7 @@ class Run:
 
     def _is_evaluated(self, name: str, cfg: Config) -> bool:
         path = self.directory / METRICS / f'{name}.json'
-        return path.is_file() and _read_json(path)['fingerprint'] == _fingerprint(cfg, EVALUATION_KEYS)
+        return path.is_file() and load_json(path)['fingerprint'] == _fingerprint(cfg, EVALUATION_KEYS)
 
     def _evaluate(self, name: str, cfg: Config, checkpoint: Path) -> None:
         if not checkpoint.is_file():
@@ -182,7 +183,7 @@ class Run:
         if name == 'test':
             # Thresholds are chosen on the validation split; the figures at them stand beside the split's own maxima.
             thresholds = self.directory / METRICS / 'val.thresholds.json'
-            save_metrics(thresholds, _read_json(self.directory / METRICS / 'val.json')['metrics'])
+            save_metrics(thresholds, load_json(self.directory / METRICS / 'val.json')['metrics'])
             with suppress(ValueError):  # no metric of this evaluator chooses a threshold
                 use_thresholds_from(cfg.test_evaluator, thresholds)
         cfg.load_from = str(checkpoint)
@@ -439,10 +440,3 @@ def _only_one(path: Path) -> Iterator[None]:
                     raise ValueError(f'another process is at work in {path.parent}; wait for it or stop it') from None
                 time.sleep(0.5)
         yield
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not JSON ({error}); remove it to do that step again') from None

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from mmentropy.ops.overlay import blend_map
+from mmentropy.safe_files import load_npz
 
 from .images import read_image
 from .localizer import Localization
@@ -70,11 +71,12 @@ class ResultWriter:
         return self.out_dir / kind / Path(*parts[:-1]) / (parts[-1] + suffix)
 
     def done(self, name: str) -> Localization | None:
-        """The result that an earlier run wrote with the same settings, or None."""
+        """The result that an earlier run wrote whole and with the same settings, or None."""
         path = self.path('maps', name, '.npz')
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as stored:
+        try:
+            stored = load_npz(path)
             if str(stored['settings']) != self.settings:
                 return None
             boxes, counts = stored['boxes'], stored['box_counts']
@@ -88,6 +90,8 @@ class ResultWriter:
                 np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
                 float(stored['threshold']),
             )
+        except (KeyError, ValueError, TypeError):  # damaged: written again
+            return None
 
     def write(self, result: Localization, source: object) -> None:
         """Write what was asked for of one image; ``source`` is what :func:`read_image` reads it from."""

@@ -21,6 +21,7 @@ from mmpretrain.datasets import BaseDataset
 
 from mmentropy.datasets.parsing import check_box, join
 from mmentropy.datasets.transforms.loading import BadSampleError, is_loader, load_sample
+from mmentropy.safe_files import load_npz
 
 #: Indices of fewer entries are parsed anew each time: reading them is quicker than a user's doubt about a stale cache.
 CACHE_FROM = 100_000
@@ -171,9 +172,9 @@ class LocalizationDataset(BaseDataset):
             super().full_init()
             return
         cache = self._cache_file()
-        if cache and cache.is_file():
-            with np.load(cache, allow_pickle=False) as file:
-                self.data_bytes, self.data_address = file['data_bytes'], file['data_address']
+        stored = self._read_cache(cache) if cache and cache.is_file() else None
+        if stored:
+            self.data_bytes, self.data_address = stored
         else:
             self.data_bytes, self.data_address = self._serialize(self._entries())
             if cache and len(self.data_address) >= CACHE_FROM:
@@ -187,6 +188,17 @@ class LocalizationDataset(BaseDataset):
             self._fully_initialized = True  # mmengine's slicing asks for the length
             self.data_bytes, self.data_address = self._get_serialized_subset(list(chosen))
         self._fully_initialized = True
+
+    @staticmethod
+    def _read_cache(cache: Path) -> tuple[np.ndarray, np.ndarray] | None:
+        """Bytes and addresses of a cached index; None for a damaged one, which is then made anew."""
+        try:
+            arrays = load_npz(cache)
+            data, address = arrays['data_bytes'], arrays['data_address']
+        except (ValueError, KeyError):
+            return None
+        whole = data.ndim == address.ndim == 1 and data.dtype == np.uint8 and address.dtype.kind == 'i'
+        return (data, address) if whole and len(address) and address[-1] == len(data) else None
 
     def _kept(self, names: Sequence[str]) -> list[int]:
         """Labels to keep, in their new order."""

@@ -50,8 +50,13 @@ class OxfordFlowers102(LocalizationDataset):
         except Exception as error:  # scipy raises many kinds, TypeError among them
             raise ValueError(f'{file} cannot be read as a Matlab file ({error}); fetch it again') from None
         if key not in table:
-            raise ValueError(f'{file} has no variable {key!r}, found {sorted(k for k in table if k[0] != "_")}')
-        return np.asarray(table[key]).ravel()
+            raise ValueError(
+                f'{file} has no variable {key!r}, found {sorted(k for k in table if not k.startswith("_"))}'
+            )
+        values = np.asarray(table[key])
+        if values.dtype.kind not in 'iuf' or not np.array_equal(values, np.trunc(values)):
+            raise ValueError(f'{file}: {key!r} must hold whole numbers, found {values.dtype}; fetch it again')
+        return values.ravel().astype(np.int64)
 
     def parse_index(self) -> Iterator[dict]:
         """One entry a number of the split, in the file's order."""

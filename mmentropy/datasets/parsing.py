@@ -175,6 +175,8 @@ def read_voc_xml(
         root = ElementTree.fromstring(read_bytes(path, hint, backend_args))
     except ElementTree.ParseError as error:
         raise ValueError(f'{path}:{error.position[0]}: the annotation is no well-formed XML ({error})') from None
+    except (LookupError, ValueError) as error:  # an encoding that does not exist, or that the parser does not know
+        raise ValueError(f'{path}:1: the annotation is no well-formed XML ({error})') from None
     size = None
     if root.findtext('size/width') is not None:
         texts = (root.findtext('size/width') or '', root.findtext('size/height') or '')

@@ -16,6 +16,8 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mmentropy.safe_files import load_json
+
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.zip')
 
 
@@ -254,7 +256,7 @@ def prepare(name: str, src: str | Path, dst: str | Path, copy: bool = False, qui
         raise KeyError(f'{name!r} is not one of the sets {sorted(RECIPES)}')
     recipe, src, dst = RECIPES[name], Path(src), Path(dst)
     done_file = dst / '.prepared.json'
-    done: dict[str, list] = json.loads(done_file.read_text()) if done_file.is_file() else {}
+    done: dict[str, list] = load_json(done_file) if done_file.is_file() else {}
     for source, path in find_sources(recipe, src):
         stamp = [path.stat().st_size, path.stat().st_mtime_ns]
         key = f'{path.name} > {source.target}'

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import csv
 import os
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import cv2
 import numpy as np
 import torch
 
+from mmentropy.safe_files import load_arrays
 from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, PRED_LABEL, PRED_SCORE
 
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
@@ -101,27 +101,21 @@ def read_map(path: str | Path) -> np.ndarray:
             taken off), no pixel, numbers that are not real, NaN or infinite values.
     """
     path = Path(path)
-    try:
-        if path.suffix.lower() == '.png':
+    if path.suffix.lower() == '.png':
+        try:
             cam = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            if cam is None:
-                raise ValueError(f'{path} cannot be decoded as a picture')
-            if cam.dtype != np.uint8 or cam.ndim != 2:
-                raise ValueError(f'{path} is not an 8-bit picture of one channel: {cam.dtype}, shape {cam.shape}')
-            return cam.astype(np.float32) / 255
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
-                names = loaded.files
-                if len(names) != 1 and 'cam' not in names:
-                    raise ValueError(f"{path} needs one array, or one called 'cam', found {names}")
-                cam = loaded['cam' if 'cam' in names else names[0]]
-        else:
-            cam = loaded
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path} cannot be read ({error})') from None
-    except ValueError as error:
-        raise ValueError(str(error) if str(path) in str(error) else f'{path} cannot be read ({error})') from None
+        except cv2.error:  # a header that speaks of more pixels than OpenCV decodes
+            cam = None
+        if cam is None:
+            raise ValueError(f'{path} cannot be decoded as a picture')
+        if cam.dtype != np.uint8 or cam.ndim != 2:
+            raise ValueError(f'{path} is not an 8-bit picture of one channel: {cam.dtype}, shape {cam.shape}')
+        return cam.astype(np.float32) / 255
+    cam = load_arrays(path)
+    if isinstance(cam, dict):
+        if len(cam) != 1 and 'cam' not in cam:
+            raise ValueError(f"{path} needs one array, or one called 'cam', found {list(cam)}")
+        cam = cam['cam'] if 'cam' in cam else next(iter(cam.values()))
     shape = cam.shape
     while cam.ndim > 2 and len(cam) == 1:
         cam = cam[0]
@@ -146,7 +140,7 @@ def read_predictions(path: str | Path) -> dict[str, list[int]]:
         raise FileNotFoundError(f'{path} does not exist; --predictions wants rows image_id,best,second,…')
     predictions: dict[str, list[int]] = {}
     with open(path, newline='', encoding='utf-8') as file:
-        for line, row in enumerate(csv.reader(file), start=1):
+        for line, row in enumerate(_csv_rows(file, path), start=1):
             if not row:
                 continue
             try:
@@ -157,6 +151,14 @@ def read_predictions(path: str | Path) -> dict[str, list[int]]:
                 raise ValueError(f'{path}:{line}: expected image_id,best,second,… once for each image, found {row}')
             predictions[row[0]] = labels
     return predictions
+
+
+def _csv_rows(file: TextIO, path: str | Path) -> Iterator[list[str]]:
+    """Rows of a CSV file; what is no CSV or no UTF-8 is a ValueError with the path."""
+    try:
+        yield from csv.reader(file)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f'{path} is no CSV in UTF-8 ({error}); expected rows image_id,best,second,…') from None
 
 
 def with_map(sample: dict, cam: np.ndarray, ranked: Sequence[int] | None = None) -> dict:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+
+from mmentropy.safe_files import load_npz
 
 from .counting import CountingMetric, Counts, add_counts
 from .map_files import MapFolder, OneMap, Truths, with_map
@@ -199,18 +200,16 @@ def _load_state(path: str | Path | None, key: str) -> tuple[set[int], Outcome]:
     if path is None or not Path(path).is_file():
         return set(), Outcome()
     try:
-        with np.load(path, allow_pickle=False) as file:
-            plain = json.loads(file['plain'].tobytes())
-            if plain['key'] != key:
-                return set(), Outcome()
-            outcome = Outcome(rows=[tuple(row) for row in plain['rows']], images=plain['images'])
-            outcome.faults = [tuple(fault) for fault in plain['faults']]
-            for name in file.files:
-                if name != 'plain':
-                    number, _, field_name = name.partition('|')
-                    while len(outcome.counts) <= int(number):
-                        outcome.counts.append({})
-                    outcome.counts[int(number)][field_name] = file[name]
-            return set(plain['done']), outcome
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = load_npz(path)
+        plain = json.loads(arrays.pop('plain').tobytes())
+        if plain['key'] != key:
+            return set(), Outcome()
+        outcome = Outcome(rows=[tuple(row) for row in plain['rows']], images=plain['images'])
+        outcome.faults = [tuple(fault) for fault in plain['faults']]
+        parts = [(*name.split('|', 1), value) for name, value in arrays.items()]
+        outcome.counts = [{} for _ in {number for number, _, _ in parts}]
+        for number, field_name, value in parts:
+            outcome.counts[int(number)][field_name] = value
+        return set(plain['done']), outcome
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return set(), Outcome()

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmentropy.safe_files import load_json
+
 KEY = 'threshold@'
 
 
@@ -41,12 +43,9 @@ def load_thresholds(path: str | Path, prefix: str | None = 'wsol') -> dict[str, 
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist; write it by evaluating the split that chooses the threshold')
-    try:
-        metrics = json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not JSON ({error}); give the figures of the split that chooses') from None
+    metrics = load_json(path, 'give the figures of the split that chooses')
     start = f'{prefix}/{KEY}' if prefix else KEY
-    found = {k[len(start) :]: v for k, v in metrics.items() if k.startswith(start)} if isinstance(metrics, dict) else {}
+    found = {k[len(start) :]: v for k, v in metrics.items() if k.startswith(start)}
     found = {name: value for name, value in found.items() if '@' not in name}
     if not found:
         raise ValueError(f'{path} holds no {start!r} entry; give the figures of the split that chooses the threshold')

@@ -13,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmentropy.safe_files import load_npz
+
 #: Ending of unfinished files; a stage removes those that a killed run left.
 PARTIAL = '.part'
 
@@ -92,16 +94,16 @@ class ImageMaps:
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no maps of this image; run the stage that writes them')
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                fields = {key: stored[key] for key in stored.files}
-            return cls(
-                fields['labels'],
-                fields['maps'].astype(np.float32),
-                (int(fields['size'][0]), int(fields['size'][1])),
-                fields['entropy'].astype(np.float32) if 'entropy' in fields else None,
-                bool(fields['background']),
-            )
-        except Exception as error:
+            fields = load_npz(path)
+            labels, maps, background = fields['labels'], fields['maps'], bool(fields['background'])
+            height, width = (int(side) for side in fields['size'])
+            entropy = fields['entropy'].astype(np.float32) if 'entropy' in fields else None
+            if labels.ndim != 1 or labels.dtype.kind not in 'iu' or maps.dtype.kind != 'f':
+                raise ValueError(f'labels are {labels.dtype} {labels.shape}, maps {maps.dtype}')
+            if maps.ndim != 3 or len(maps) != len(labels) + background:
+                raise ValueError(f'{len(labels)} labels, but maps of shape {maps.shape}')
+            return cls(labels, maps.astype(np.float32), (height, width), entropy, background)
+        except (KeyError, ValueError, TypeError) as error:
             raise ValueError(f'{path}: not a map file of ours ({error}); remove it and run its stage again') from None
 
     def probabilities(self) -> np.ndarray:
@@ -118,7 +120,10 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         ValueError: if it cannot be read.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    try:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # a header that speaks of more pixels than OpenCV decodes
+        image = None
     if image is None:
         state = 'is missing' if not path.is_file() else 'cannot be decoded; replace the file'
         raise ValueError(f'{path}: the image {state}')
@@ -131,12 +136,12 @@ def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = 
     Raises:
         ValueError: if it cannot be read, is not an index image, holds another value or has another size.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
             mode, values = image.mode, np.array(image)
-    except (OSError, UnidentifiedImageError, SyntaxError):
+    except Exception:  # Pillow's decoders raise many kinds: DecompressionBombError, struct.error, zlib.error …
         state = 'is missing' if not path.is_file() else 'cannot be decoded; replace the file'
         raise ValueError(f'{path}: the mask {state}') from None
     if values.ndim != 2:

@@ -92,7 +92,7 @@ def load_npy(path: Path) -> Any:
             version = np.lib.format.read_magic(file)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, _, dtype = reader(file)
-        except ValueError as error:
+        except Exception as error:  # the header is Python source: TokenError, TypeError … besides ValueError
             raise ValueError(f'{path}: not a .npy file ({error})') from None
         if dtype.hasobject:
             value = load_data_pickle(file.read(), str(path))
@@ -100,7 +100,7 @@ def load_npy(path: Path) -> Any:
             return _unwrap(value, str(path), shape)
     try:
         return np.load(path, allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, OSError, EOFError, MemoryError) as error:
         raise ValueError(f'{path}: not a complete .npy file ({error})') from None
 
 
@@ -111,6 +111,13 @@ def _unwrap(value: Any, name: str, shape: tuple[int, ...]) -> Any:
             return value.reshape(-1)[0]
         raise ValueError(f'{name}: an array of {value.size} objects; expected one dict')
     return value
+
+
+def _array(value: Any, name: str, what: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f'{name}: {what} is no array ({error})') from None
 
 
 def _map(value: Any, name: str, what: str, ndim: int) -> np.ndarray:
@@ -150,10 +157,10 @@ def read_irn(path: Path, num_classes: int = 20) -> tuple[np.ndarray, np.ndarray]
     """IRN: ``<id>.npy``, a dict with ``keys`` (K,) from 0 and ``high_res`` (K, H, W), or ``cam`` at stride 4."""
     content = load_npy(path)
     found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-    if not isinstance(content, dict) or 'keys' not in content or not {'cam', 'high_res'} & set(content):
+    name = 'cam' if not isinstance(content, dict) or content.get('high_res') is None else 'high_res'
+    if not isinstance(content, dict) or 'keys' not in content or name not in content:
         raise ValueError(f"{path}: found {found}; IRN files hold 'keys' and 'high_res' or 'cam'")
-    labels = np.asarray(content['keys'])
-    name = 'high_res' if content.get('high_res') is not None else 'cam'
+    labels = _array(content['keys'], str(path), "'keys'")
     maps = _map(content[name], str(path), repr(name), 3)
     if labels.ndim != 1 or labels.dtype.kind not in 'iu' or len(labels) != len(maps):
         raise ValueError(f'{path}: {len(maps)} maps but keys of shape {labels.shape} and type {labels.dtype}')
@@ -181,15 +188,18 @@ def read_sec(path: Path, num_classes: int = 21) -> dict[int, tuple[np.ndarray, n
     result = {}
     for name in names:
         number = name.removesuffix('_cues')
-        if not number.isdigit() or f'{number}_labels' not in content:
+        if not (number.isascii() and number.isdigit()) or f'{number}_labels' not in content:
             raise ValueError(f"{path}: {name!r} has no '{number}_labels' beside it")
-        index = _map(np.asarray(content[name]), str(path), repr(name), 2).astype(np.int64)
+        index = _map(_array(content[name], str(path), repr(name)), str(path), repr(name), 2).astype(np.int64)
         limit = np.array([num_classes, 41, 41])[:, None]
         if len(index) != 3 or (index < 0).any() or (index >= limit).any():
             raise ValueError(f'{path}: {name!r} holds (c, y, x) outside {num_classes} classes and 41 × 41 places')
         cues = np.zeros((num_classes, 41, 41), bool)
         cues[tuple(index)] = True
-        labels = np.asarray(content[f'{number}_labels']).astype(np.int64).ravel()
+        labels = _array(content[f'{number}_labels'], str(path), f"'{number}_labels'")
+        if labels.dtype.kind not in 'iufb' or not ((labels >= 0) & (labels < num_classes)).all():
+            raise ValueError(f"{path}: '{number}_labels' holds other values than classes in 0–{num_classes - 1}")
+        labels = labels.astype(np.int64).ravel()
         # Some releases list the background among the labels.
         result[int(number)] = np.unique(labels[labels > 0]) - 1, cues
     return result

@@ -17,6 +17,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmentropy import __version__
 from mmentropy.registry import STAGES
+from mmentropy.safe_files import load_json
 
 from .files import remove_partial, write_whole
 from .stage import Context, Stage
@@ -44,12 +45,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if it cannot be read.
     """
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: not JSON ({error}); remove it, and its stage is checked again') from None
+    return load_json(path, 'remove it, and its stage is checked again') if path.is_file() else {}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

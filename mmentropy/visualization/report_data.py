@@ -11,6 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mmentropy.safe_files import load_npz
+
+#: Fields of a sample that are arrays in the file, one for each sample that has it.
+ARRAYS = ('boxes', 'cam', 'best_iou', 'entropy_map', 'thumb')
+
 
 @dataclass
 class Sample:
@@ -68,7 +73,7 @@ class ReportData:
         head = {'classes': self.classes, 'metrics': self.metrics, 'config': self.config, 'facts': self.facts}
         arrays = {'head': np.frombuffer(json.dumps({**head, 'samples': plain}).encode(), np.uint8)}
         for i, sample in enumerate(self.samples):
-            for key in ('boxes', 'cam', 'best_iou', 'entropy_map'):
+            for key in ARRAYS[:-1]:
                 value = getattr(sample, key)
                 if value is not None and value.size:
                     arrays[f'{key}.{i}'] = _pack(value) if key == 'best_iou' else value
@@ -93,18 +98,18 @@ class ReportData:
         if not path.is_file():
             raise FileNotFoundError(f'{path}: no data for a report; test the model with mmentropy.ReportHook first')
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                head = json.loads(bytes(stored['head']))
-                samples = [Sample(**plain) for plain in head.pop('samples')]
-                for key in stored.files:
-                    kind, _, number = key.partition('.')
-                    if number:
-                        value = stored[key]
-                        value = value.tobytes() if kind == 'thumb' else value / 1e4 if kind == 'best_iou' else value
-                        setattr(samples[int(number)], kind, value)
-        except (KeyError, ValueError, OSError) as error:
+            arrays = load_npz(path)
+            head = json.loads(arrays.pop('head').tobytes())
+            samples = [Sample(**plain) for plain in head.pop('samples')]
+            for key, value in arrays.items():
+                kind, number = key.split('.')
+                if kind not in ARRAYS:
+                    raise KeyError(key)
+                value = value.tobytes() if kind == 'thumb' else value / 1e4 if kind == 'best_iou' else value
+                setattr(samples[int(number)], kind, value)
+            return cls(samples, tuple(head['classes']), head['metrics'], head['config'], head['facts'])
+        except (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise ValueError(f'{path}: not the data of a report ({error})') from None
-        return cls(samples, tuple(head['classes']), head['metrics'], head['config'], head['facts'])
 
 
 def _pack(iou: np.ndarray) -> np.ndarray:

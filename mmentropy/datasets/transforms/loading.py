@@ -11,7 +11,7 @@ import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mmentropy.datasets.parsing import check_box, read_bytes
 from mmentropy.ops.masks import decode_mask
@@ -62,7 +62,9 @@ class LoadLocalizationMasks(BaseTransform):
             except ValueError as error:
                 raise ValueError(f'{path}: {error}') from None
             if mask_format == 'palette':
-                results['gt_seg_map'] = self._fit(values, size, path)
+                if values.max(initial=0) > 255:
+                    raise ValueError(f'{path}: a palette mask has values up to 255, found {values.max()}')
+                results['gt_seg_map'] = self._fit(values.astype(np.uint8), size, path)
             one = self._fit(one, size, path)
             mask = one if mask is None else mask | one
             if left_out is not None:
@@ -82,7 +84,7 @@ class LoadLocalizationMasks(BaseTransform):
         data = read_bytes(path, backend_args=self.backend_args)
         try:
             return np.asarray(Image.open(io.BytesIO(data)))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except Exception as error:  # Pillow's decoders raise many kinds: DecompressionBombError, struct.error …
             raise ValueError(f'{path} cannot be decoded as a mask ({error})') from None
 
     def _fit(self, mask: np.ndarray, size: Sequence[int] | None, path: str) -> np.ndarray:
