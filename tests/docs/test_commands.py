@@ -29,7 +29,7 @@ from mmengine.config import Config
 #: Words that stand for something of the reader's.
 PLACEHOLDERS = {'CONFIG', 'CKPT', 'MAPS', 'DIR', 'WORK_DIR', 'PARTITION', 'JOB_NAME', 'MAPS.json'}
 #: Packages beside our own requirements that a page tells the reader to install.
-OTHER_PACKAGES = {'onedl-mim', 'pre-commit', 'pydensecrf2', 'onnxruntime', 'grad-cam', 'torchcam', 'timm'}
+OTHER_PACKAGES = {'onedl-mim', 'pre-commit', 'pydensecrf2', 'onnxruntime', 'lmdb'}
 HOST_KEYS = {'type', '_delete_', '_scope_', 'init_cfg'}
 
 SHELL: dict[str, list[Block]] = defaultdict(list)
