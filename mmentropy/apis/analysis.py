@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,11 +55,11 @@ def open_datasets(config: str | Path, options: dict | None = None) -> dict:
 class _DataSets(dict):
     """Data sets of a config, built on first use."""
 
-    def __init__(self, cfg) -> None:
+    def __init__(self, cfg: Any) -> None:
         super().__init__()
         self.cfg = cfg
 
-    def __missing__(self, split: str):
+    def __missing__(self, split: str) -> Any:
         from mmengine.registry import DATASETS, DefaultScope
 
         loader = self.cfg.get(f'{split}_dataloader')
@@ -97,7 +98,7 @@ class Photo:
     name: str
 
 
-def photos(dataset, limit: int | None = None) -> Iterator[Photo]:  # a host's data set; no import for its type
+def photos(dataset: Any, limit: int | None = None) -> Iterator[Photo]:
     """The images of a host's data set before any transform; with ``limit``, that many, evenly spread over it."""
     count = len(dataset)
     step = 1 if limit is None else max(1, -(-count // limit))

@@ -90,7 +90,7 @@ class Localizer:
         batch_size: int = 8,
         input_size: int | tuple[int, int] | None = None,
         trust_checkpoint: bool = False,
-        **options,
+        **options: Any,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def short_names(names: Sequence[str]) -> list[str]:
 
 
 def methods_grid(
-    runs: Sequence[Run], samples: int | Sequence[int] = 6, evaluation: str | None = None, **drawing
+    runs: Sequence[Run], samples: int | Sequence[int] = 6, evaluation: str | None = None, **drawing: Any
 ) -> np.ndarray:
     """Draw the map of the true class by every trained model, and the box that is read from it.
 
