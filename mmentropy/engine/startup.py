@@ -129,11 +129,12 @@ def use_safe_run(cfg: Config) -> None:
     The hosts' plain ``CheckpointHook`` and training loops are replaced by ours of the same options; any other type that
     the config names stays. ``default_hooks.stop=None`` leaves the signal alone.
     """
-    hooks = cfg.setdefault('default_hooks', {})
-    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    hooks = dict(cfg.get('default_hooks') or {})
+    hook = hooks.get('checkpoint', dict(interval=1))
     if hook is not None and hook.get('type', 'CheckpointHook') == 'CheckpointHook':
-        hook.type = 'mmentropy.WholeCheckpointHook'
+        hooks['checkpoint'] = {**hook, 'type': 'mmentropy.WholeCheckpointHook'}
     hooks.setdefault('stop', dict(type='mmentropy.StopSignalHook'))
+    cfg.default_hooks = hooks
     loop = cfg.get('train_cfg')
     if loop:
         if 'type' not in loop and 'by_epoch' in loop:
