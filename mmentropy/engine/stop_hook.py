@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import signal
@@ -11,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
@@ -53,6 +53,8 @@ class StopSignalHook(Hook):
         self.told, self.pid = False, os.getpid()
         if threading.current_thread() is threading.main_thread():
             self.before = {number: signal.signal(number, self._on_signal) for number in self.signals}
+        # At exit Python asks daemon processes to end by SIGTERM and waits for them, which deaf ones do not hear.
+        Finalize(None, _end_workers, args=(self.pid,), exitpriority=100)
         if runner.val_loop is not None:
             _deafen(runner.val_dataloader, self.signals)
 
@@ -114,12 +116,14 @@ def _deafen(loader: DataLoader, signals: Sequence[int]) -> None:
     inner = loader.worker_init_fn
     if loader.num_workers and not (isinstance(inner, partial) and inner.func is _deaf):
         loader.worker_init_fn = partial(_deaf, inner=inner, signals=tuple(signals))
-        atexit.unregister(_end_workers)
-        atexit.register(_end_workers)  # after multiprocessing's own, so that it runs before it
 
 
-def _end_workers() -> None:
-    """At exit Python sends SIGTERM to workers that are still there and waits for them, which the deaf never answer."""
+def _end_workers(pid: int) -> None:
+    """End what Python's own exit would end, with a signal that nobody ignores."""
+    if os.getpid() != pid:
+        return
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's would raise that a worker was killed
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()
