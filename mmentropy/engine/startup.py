@@ -192,17 +192,19 @@ def one_sentence_errors(main: Callable[[], Any]) -> Callable[[], Any]:
                 f'the checkpoint holds more than weights and was refused ({first_line(error)}); '
                 'if you trust where it comes from, add --trust-checkpoint'
             )
-        except USER_ERRORS as error:
-            message = first_line(error)
-        except RuntimeError as error:
+        except (*USER_ERRORS, EOFError, RuntimeError) as error:
             # A worker that the kernel ended; what a worker raised itself comes with its own type.
-            if not re.match(r'DataLoader worker \(pid.* (killed by signal|exited unexpectedly)', str(error)):
+            lost = re.match(r'DataLoader worker \(pid.* (killed by signal|exited unexpectedly)', str(error))
+            if lost or isinstance(error, ConnectionResetError | BrokenPipeError | EOFError):
+                message = (
+                    'a data worker process was ended by the system, most often for want of memory '
+                    f'({first_line(error)}); lower num_workers or the batch size and go on with --resume: earlier '
+                    'checkpoints are whole'
+                )
+            elif isinstance(error, RuntimeError):
                 raise
-            message = (
-                'a data worker process was ended by the system, most often for want of memory '
-                f'({first_line(error)}); lower num_workers or the batch size and go on with --resume: earlier '
-                'checkpoints are whole'
-            )
+            else:
+                message = first_line(error)
         print(f'error: {message}\n(MMENTROPY_DEBUG=1 shows where)', file=sys.stderr)
         raise SystemExit(2)
 

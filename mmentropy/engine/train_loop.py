@@ -65,7 +65,7 @@ class IterTrainLoop(IterBasedTrainLoop):
     """
 
     def run(self) -> Any:
-        self.runner.message_hub.runtime_info.pop(RANDOM_STATES, None)  # WholeCheckpointHook has restored them
+        # The random numbers themselves are WholeCheckpointHook's to restore, before the first iteration.
         if self._iter:
             self.dataloader_iterator = _Skipping(self.dataloader_iterator, self._iter)
         return super().run()

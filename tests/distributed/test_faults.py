@@ -50,9 +50,9 @@ def test_a_schedulers_sigterm(tmp_path):
     made = [entry[0] for entry in entries(tmp_path / 'broken')]
     assert [number for number in made if not isinstance(number, str)] == list(range(TOTAL))  # none twice, none left out
     assert_same_end(tmp_path / 'whole', tmp_path / 'broken')
-    # One of two processes was told: both stop at the next agreement, together; both go on.
+    # One of two processes was told: both stop at the end of the epoch (three iterations), and go on.
     assert codes['two'] == [75, 75]
-    assert 'after 4 iterations' in (tmp_path / 'two/stderr.txt').read_text()
+    assert 'after 3 iterations' in (tmp_path / 'two/stderr.txt').read_text()
     assert codes['two_after'] == [0, 0]
     assert torch.equal(*(torch.load(tmp_path / f'two/weights_{rank}.pt') for rank in (0, 1)))
 
