@@ -64,6 +64,8 @@ def parsed_by(script: Path, words: list[str], monkeypatch) -> argparse.Namespace
     with monkeypatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, 'parse_args', parse)
         patch.setattr(sys, 'argv', [str(script), *words])
+        # As `python script` has it: benchmarks import their neighbour.
+        patch.setattr(sys, 'path', [str(script.parent), *sys.path])
         try:
             runpy.run_path(str(script), run_name='__main__')
         except Parsed as parsed:
