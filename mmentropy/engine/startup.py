@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from pickle import UnpicklingError
@@ -193,6 +195,9 @@ def one_sentence_errors(main: Callable[[], Any]) -> Callable[[], Any]:
                 'if you trust where it comes from, add --trust-checkpoint'
             )
         except (*USER_ERRORS, EOFError, RuntimeError) as error:
+            if isinstance(error, ConnectionResetError | BrokenPipeError | EOFError):
+                with suppress(RuntimeError):  # what torch raises, some moments later, when it hears of a lost worker
+                    time.sleep(0.5)
             # A worker that the kernel ended; what a worker raised itself comes with its own type.
             lost = re.match(r'DataLoader worker \(pid.* (killed by signal|exited unexpectedly)', str(error))
             if lost or isinstance(error, ConnectionResetError | BrokenPipeError | EOFError):
