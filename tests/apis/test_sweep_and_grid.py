@@ -1,5 +1,7 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 import json
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -62,6 +64,29 @@ def test_points_join_seeds_and_leave_out_what_is_not_finished(repo_root, tmp_pat
     assert (plain.loss, plain.lambda_, plain.figures['wsol/GT-known'].mean) == ('er', 0.0, 52.0)
     assert plain.figures['wsol/GT-known'].n == 2
     assert (regularised.lambda_, regularised.figures['wsol/GT-known'].spread) == (0.1, None)
+
+
+def test_tool_tabulates_and_draws_what_is_finished(repo_root, tmp_path, monkeypatch, capsys):
+    config, work_dir = str(repo_root / CONFIGS[0]), tmp_path / 'sweep'
+    for i, run in enumerate(plan_sweep(config, ['er'], [0.1, 1.0], [0], work_dir, NARROW)):
+        pretend_trained(run, {'wsol/GT-known': 50.0 + i, 'accuracy/top1': 60.0 - i, 'wsol/entropy': 1.0 + i})
+    arguments = [config, '--losses', 'er', '--lambdas', '0.1', '1', '--seeds', '0', '--work-dir', str(work_dir)]
+    arguments += [
+        '--localization',
+        'wsol/GT-known',
+        '--cfg-options',
+        *(f'{key}={value}' for key, value in NARROW.items()),
+    ]
+    monkeypatch.setattr(sys, 'argv', ['entropy_sweep.py', *arguments])
+    runpy.run_path(str(repo_root / 'tools/analysis_tools/entropy_sweep.py'), run_name='__main__')
+    assert f'wrote {work_dir / "sweep.png"}' in capsys.readouterr().out
+    assert (work_dir / 'sweep.png').stat().st_size > 10_000
+    rows = (work_dir / 'sweep.md').read_text().splitlines()
+    assert rows[2:] == [
+        '| lambda0 | 1 | **60.0** | 50.0 | 1.000 |',
+        '| er_lambda0.1 | 1 | 59.0 | 51.0 | 2.000 |',
+        '| er_lambda1 | 1 | 58.0 | **52.0** | 3.000 |',
+    ]
 
 
 def test_thresholds_of_a_test_split_are_those_of_validation(repo_root, tmp_path):

@@ -57,8 +57,8 @@ def main() -> None:
             points,
             picture,
             cfg.data_preprocessor.num_classes,
-            args.localization,
-            args.classification,
+            localization=args.localization,
+            classification=args.classification,
             chosen_by=chosen_by,
             title=title,
         )
