@@ -41,19 +41,24 @@ def fresh(method: str) -> tuple[torch.nn.Module, list[dict]]:
 
 
 def under_ddp(rank: int, method: str) -> dict:
-    """Three steps on batches of this rank's own; trained parameters that did not move, and whether the ranks agree."""
+    """Three steps on batches of this rank's own; trained parameters that no gradient reached; do the ranks agree."""
     model, batches = fresh(method)
-    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    reached, start = set(), weights(model)
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            p.register_hook(lambda gradient, name=name: reached.add(name))
     wrapped = MMDistributedDataParallel(model, device_ids=None)
     optimizer = sgd(model)
     losses = [step(wrapped, batches[(rank + i) % 2], optimizer)['loss'].item() for i in range(3)]
     own = weights(model)
+    moved = not torch.equal(own, start)
     both = [torch.empty_like(own) for _ in range(2)]
     dist.all_gather(both, own)
     return dict(
         losses=losses,
         equal=torch.equal(*both),
-        still=[name for name, p in model.named_parameters() if p.requires_grad and torch.equal(p, before[name])],
+        moved=moved,
+        still=[name for name, p in model.named_parameters() if p.requires_grad and name not in reached],
     )
 
 

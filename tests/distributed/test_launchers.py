@@ -16,7 +16,7 @@ CONFIG = 'configs/demo/resnet18_partshapes.py'
 TINY = (
     *('train_dataloader.batch_size=4', 'train_dataloader.dataset.length=16', 'train_dataloader.num_workers=0'),
     *('train_dataloader.persistent_workers=False', 'model.backbone.base_channels=8', 'model.backbone.stem_channels=8'),
-    'train_cfg.max_epochs=1',
+    'train_cfg.max_epochs=2',
 )
 HOSTS = ('mmehost0', 'mmehost1')
 
@@ -57,10 +57,10 @@ def test_two_hosts(hosts, tmp_path):
         processes.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
     said = [process.communicate(timeout=900)[0].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], '\n'.join(text[-3000:] for text in said)
-    # The first host writes, the other has no checkpoint; 16 images in 2 × 4 are two iterations.
-    state = torch.load(tmp_path / hosts[0] / 'epoch_1.pth', weights_only=False)
-    assert state['meta']['iter'] == 2
-    assert not (tmp_path / hosts[1] / 'epoch_1.pth').exists()
+    # The first host writes, the other has no checkpoint; 16 images in 2 × 4, two epochs.
+    state = torch.load(tmp_path / hosts[0] / 'epoch_2.pth', weights_only=False)
+    assert state['meta']['iter'] == 4
+    assert not (tmp_path / hosts[1] / 'epoch_2.pth').exists()
 
 
 SRUN = """#!/usr/bin/env python3
@@ -102,5 +102,5 @@ def test_slurm(tmp_path):
     for word in ('-p', 'gpu', '--job-name=tiny', '--ntasks=2', '--ntasks-per-node=2', '--gres=gpu:2', '--time=10'):
         assert word in words
     assert words[words.index('--launcher') + 1] == 'slurm'
-    state = torch.load(Path(tmp_path, 'run/epoch_1.pth'), weights_only=False)
-    assert state['meta']['iter'] == 2  # 16 images in 2 × 4
+    state = torch.load(Path(tmp_path, 'run/epoch_2.pth'), weights_only=False)
+    assert state['meta']['iter'] == 4  # 16 images in 2 × 4, two epochs

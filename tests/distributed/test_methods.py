@@ -24,7 +24,7 @@ def found(tmp_path_factory) -> list[dict]:
 def test_ddp_leaves_no_parameter_out_and_keeps_the_weights_equal(found, method):
     ranks = [rank[method]['ddp'] for rank in found]
     assert not [rank['error'] for rank in ranks if 'error' in rank]
-    assert all(rank['equal'] and rank['still'] == [] for rank in ranks)
+    assert all(rank['equal'] and rank['moved'] and rank['still'] == [] for rank in ranks)
     assert np.isfinite([rank['losses'] for rank in ranks]).all()
     assert ranks[0]['losses'] != ranks[1]['losses']  # each had images of its own
 
