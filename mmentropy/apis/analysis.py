@@ -41,7 +41,8 @@ def open_run(
     cfg = load_config(str(config), options)
     loaded = load_model(cfg, weights, trust_checkpoint=trust_checkpoint)
     if weights is None:
-        loaded.model.init_weights()
+        network: Any = loaded.model
+        network.init_weights()
     return FeatureReader(loaded), _DataSets(cfg)
 
 
@@ -131,19 +132,20 @@ class FeatureReader:
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.explainer = loaded, CAM(loaded.model)
         self.explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
-        self.anatomy = self.explainer.anatomy
-        if self.anatomy.classifier is None:
+        classifier = self.explainer.anatomy.classifier if self.explainer.anatomy else None
+        if classifier is None:
             raise ValueError(f'{type(loaded.model).__name__} has no linear classifier whose inputs could be read')
+        self.classifier = classifier
 
     @property
     def weight(self) -> np.ndarray:
         """(C, D) of the classifier."""
-        return self.anatomy.classifier.weight.detach().cpu().numpy()
+        return self.classifier.weight.detach().cpu().numpy()
 
     def vectors(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(N, D) pooled features of RGB images of any size."""
         kept: list = []
-        handle = self.anatomy.classifier.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+        handle = self.classifier.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
         with hooked([handle]), frozen(self.loaded.model), torch.no_grad():
             run(self.loaded.model, self.loaded.inputs(images))
         return kept[-1].float().cpu().numpy()

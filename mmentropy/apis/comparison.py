@@ -301,7 +301,7 @@ def execute_and_tabulate(
     def write() -> list[Path]:
         there = columns_of(summarize({run.name: [figures_of(run)] for run in runs if run.state() == 'finished'}))
         chosen = [key for key in there if key in columns] if columns else None
-        if columns and len(chosen) == len(set(columns)):
+        if columns and chosen and len(chosen) == len(set(columns)):
             chosen = list(columns)
         return tabulate(runs, out, chosen or [key for key in there if key.split(':')[-1] in usual])
 
@@ -337,7 +337,7 @@ def execute_runs(
     """
     gpus = torch.cuda.device_count()
     # A forked process has everything imported; CUDA does not survive a fork.
-    context = multiprocessing.get_context('spawn' if gpus else 'fork')
+    context: Any = multiprocessing.get_context('spawn' if gpus else 'fork')
     if not gpus:
         for package in ('mmpretrain.models', 'mmentropy.models', 'mmentropy.datasets'):
             importlib.import_module(package)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,10 @@ class ScoresAndMaps(nn.Module):
         self.model, self.raw, self.to_scores = loaded.model, raw, loaded.scores
         explainer = CAM(self.model)
         explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
-        self.anatomy = explainer.anatomy
+        anatomy = explainer.anatomy
+        if anatomy is None:
+            raise ValueError(f'{type(self.model).__name__} gave no feature map')
+        self.anatomy = anatomy
         preprocessor = getattr(self.model, 'data_preprocessor', None)
         # The network's input order: the host's preprocessors get BGR and turn it round, or not.
         self.bgr = preprocessor is not None and not getattr(
@@ -43,17 +47,22 @@ class ScoresAndMaps(nn.Module):
         for name, value in (('mean', mean), ('std', std)):
             self.register_buffer(name, torch.tensor(np.asarray(value, np.float32)).view(1, 3, 1, 1))
 
+    mean: Tensor
+    std: Tensor
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         if self.raw:
             images = ((images.flip(1) if self.bgr else images) - self.mean) / self.std
         if self.anatomy.dense:
             maps = run(self.model, images)
             return maps.softmax(1).mean((2, 3)), maps
-        kept: list[Tensor] = []
-        with hooked([self.anatomy.layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))]):
+        kept: list[Any] = []
+        layer: Any = self.anatomy.layer
+        classifier: Any = self.anatomy.classifier
+        with hooked([layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))]):
             logits = run(self.model, images)
-        features = self.anatomy.to_map(kept[-1], tuple(int(n) for n in images.shape[2:]))
-        return self.to_scores(logits), class_activation_maps(features, self.anatomy.classifier.weight)
+        features = self.anatomy.to_map(kept[-1], (int(images.shape[2]), int(images.shape[3])))
+        return self.to_scores(logits), class_activation_maps(features, classifier.weight)
 
 
 def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset: int = 17) -> ScoresAndMaps:

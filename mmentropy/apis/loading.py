@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -63,7 +64,8 @@ class LoadedModel:
         batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
         if hasattr(self.model, 'data_preprocessor'):
             # OpenMMLab's readers give BGR; the preprocessor turns it round, or not, as the model was trained.
-            return self.model.data_preprocessor({'inputs': list(batch.flip(1))})['inputs']
+            preprocessor: Any = self.model.data_preprocessor
+            return preprocessor({'inputs': list(batch.flip(1))})['inputs']
         batch = batch.to(self.device, torch.float32) / 255
         mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.mean, self.std))
         return (batch - mean) / std
@@ -107,7 +109,7 @@ def load_model(
     return loaded
 
 
-def _build(model: str | Path | object, pretrained: bool) -> tuple[nn.Module, object, tuple[str, ...] | None]:
+def _build(model: Any, pretrained: bool) -> tuple[nn.Module, Any, tuple[str, ...] | None]:
     from mmentropy.hosts import require_hosts
 
     require_hosts()
@@ -171,7 +173,7 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
     return meta.get('classes') or meta.get('CLASSES')
 
 
-def _pipeline_size(config: object) -> tuple[int, int] | None:
+def _pipeline_size(config: Any) -> tuple[int, int] | None:
     """(height, width) that a config's network sees: what the test pipeline ends with, else the training one's crop.
 
     A set whose images have one size (64 pixels, say) needs no resizing in its test pipeline; its training crops tell.

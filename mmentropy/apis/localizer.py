@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,9 @@ class Localizer:
             raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
         self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint)
         if input_size is not None:
-            self.loaded.size = (input_size, input_size) if isinstance(input_size, int) else tuple(input_size)
+            self.loaded.size = (
+                (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
+            )
         self.batch_size, self.options = batch_size, options
         self._explainers: dict[str, Any] = {}
 
@@ -137,7 +139,7 @@ class Localizer:
         if on_error == 'auto':
             on_error = 'raise' if is_single(images) else 'record'
         total = count_images(images)
-        stream = self.stream(images, classes, method, box, threshold, topk, on_error)
+        stream: Iterable[Localization] = self.stream(images, classes, method, box, threshold, topk, on_error)
         if progress and (total is None or total > self.batch_size):
             from rich.progress import track
 

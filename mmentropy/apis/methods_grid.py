@@ -62,7 +62,7 @@ def methods_grid(
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     rows = [_row(item, classes) for item in data]
     for run, column in zip(runs, short_names([run.name for run in runs])):
-        model = load_model(run.evaluation_configs()[name], run.checkpoint()).model
+        model: Any = load_model(run.evaluation_configs()[name], run.checkpoint()).model
         batch = pseudo_collate([dict(item, data_samples=item['data_samples'].clone()) for item in data])
         with torch.no_grad():
             predictions = model.test_step(batch)

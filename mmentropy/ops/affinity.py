@@ -50,7 +50,7 @@ def _pairs(maps: Tensor, offsets: np.ndarray) -> Tensor:
 
 
 def _on_map(offsets: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(inside(offsets, like.shape[-2:])).to(like.device)
+    return torch.from_numpy(inside(offsets, (like.shape[-2], like.shape[-1]))).to(like.device)
 
 
 def feature_affinity(features: Tensor, offsets: np.ndarray) -> Tensor:

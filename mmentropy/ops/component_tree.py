@@ -54,7 +54,7 @@ _REPRESENTATIVES = {4: _representatives(4), 8: _representatives(8)}
 
 
 @jit
-def _find(parent, p):
+def _find(parent: np.ndarray, p: int) -> int:
     while parent[p] != p:
         parent[p] = parent[parent[p]]
         p = parent[p]
@@ -62,7 +62,7 @@ def _find(parent, p):
 
 
 @jit
-def _write(out, n, box, root, first, last):
+def _write(out: np.ndarray, n: int, box: np.ndarray, root: int, first: int, last: int) -> int:
     for k in range(4):
         out[n, k] = box[root, k]
     out[n, 4] = first
@@ -71,7 +71,9 @@ def _write(out, n, box, root, first, last):
 
 
 @jit
-def _grow(img, top, descending, frame, representatives, out, n):
+def _grow(
+    img: np.ndarray, top: int, descending: bool, frame: bool, representatives: np.ndarray, out: np.ndarray, n: int
+) -> int:
     """Let pixels join step by step; write (box, first step, last step) of every component into ``out`` from row n.
 
     ``descending`` turns the grey values over, so that step s is always the grey value that joins. With ``frame`` the
@@ -176,7 +178,7 @@ def _grow(img, top, descending, frame, representatives, out, n):
 
 
 @jit
-def _level_boxes(img, joins8, joins4):
+def _level_boxes(img: np.ndarray, joins8: np.ndarray, joins4: np.ndarray) -> tuple[np.ndarray, int, int]:
     top = 0
     for y in range(img.shape[0]):
         for x in range(img.shape[1]):
@@ -198,7 +200,7 @@ def _level_boxes(img, joins8, joins4):
 
 
 @jit
-def _best_iou(img, truths, joins8, joins4):
+def _best_iou(img: np.ndarray, truths: np.ndarray, joins8: np.ndarray, joins4: np.ndarray) -> np.ndarray:
     height, width = img.shape
     boxes, _, top = _level_boxes(img, joins8, joins4)
     # best[k, l] holds for the levels l … l + 2^k − 1: any interval is covered by two such entries
@@ -226,7 +228,7 @@ def _best_iou(img, truths, joins8, joins4):
 
 
 @jit
-def _iou(x0, y0, x1, y1, truths):
+def _iou(x0: int, y0: int, x1: int, y1: int, truths: np.ndarray) -> float:
     """The best IoU of one box with any of the ground truths, widths counted with + 1."""
     best = 0.0
     area = (x1 - x0 + 1) * (y1 - y0 + 1)

@@ -148,7 +148,7 @@ def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple
             raise ValueError('a bilateral kernel needs the image')
         lattice = Permutohedral(bilateral_features(image, kernel.sxy, kernel.srgb))
     else:
-        lattice = _position_lattice(size, kernel.sxy if np.isscalar(kernel.sxy) else tuple(kernel.sxy))
+        lattice = _position_lattice(size, tuple(kernel.sxy) if isinstance(kernel.sxy, Sequence) else kernel.sxy)
     if kernel.normalization not in NORMALIZATIONS:
         raise ValueError(f'normalization must be one of {NORMALIZATIONS}, got {kernel.normalization!r}')
     mass = lattice.filter(np.ones(size[0] * size[1], np.float32)) + np.float32(1e-20)
@@ -156,7 +156,7 @@ def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple
     splat = lattice.weight * (mass ** np.float32(power[0]))[:, None]
     cut = lattice.weight * (mass ** np.float32(power[1]))[:, None] * np.float32(lattice.scale)
     ones = lattice.filter(mass ** np.float32(power[0])) * mass ** np.float32(power[1])
-    compat = np.asarray(kernel.compat, np.float32)
+    compat: np.ndarray = np.asarray(kernel.compat, np.float32)
     if compat.shape not in ((), (labels,), (labels, labels)):
         raise ValueError(f'compat has shape {compat.shape}; it must be a number, ({labels},) or ({labels}, {labels})')
     if compat.ndim == 2:  # the energy is a sum over pairs, so only the symmetric part of a matrix matters
@@ -168,7 +168,9 @@ def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _add_message(message, ones, compat, diagonal, logits, begin, end):
+def _add_message(
+    message: np.ndarray, ones: np.ndarray, compat: np.ndarray, diagonal: bool, logits: np.ndarray, begin: int, end: int
+) -> None:
     """logits += C · message. Q sums to one, so the last label's message is the filter of 1 minus the others'."""
     labels = logits.shape[1]
     for p in range(begin, end):
@@ -187,7 +189,7 @@ def _add_message(message, ones, compat, diagonal, logits, begin, end):
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _exp(row, bits, power):
+def _exp(row: np.ndarray, bits: np.ndarray, power: np.ndarray) -> None:
     """exp of non-positive numbers in place, as 2^k · 2^f with a polynomial for 2^f: it runs in vectors; error < 3e-7.
 
     ``bits`` and ``power`` are one buffer, seen as integers and as floats: an exponent is written, and 2^k read.
@@ -209,7 +211,7 @@ def _exp(row, bits, power):
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _softmax(logits, q, begin, end):
+def _softmax(logits: np.ndarray, q: np.ndarray, begin: int, end: int) -> None:
     """q = softmax(logits) over the rows begin … end; the last label is left out where q has no room for it."""
     labels = logits.shape[1]
     row, bits = np.empty(labels, np.float32), np.empty(labels, np.int32)

@@ -173,7 +173,7 @@ class _WholeEntropy(torch.autograd.Function):
     ) -> Tensor:
         entropy, slope, index = _whole_entropy(_columns(features), weight, bias, score, topk, keep)
         if keep:
-            ctx.save_for_backward(features, weight, slope.to(features.dtype), index)
+            ctx.save_for_backward(features, weight, slope if slope is None else slope.to(features.dtype), index)
         return entropy.view(features.shape[0], *features.shape[2:])
 
     @staticmethod
@@ -207,7 +207,7 @@ class _ChunkedEntropy(torch.autograd.Function):
         ctx.score, ctx.topk = score, topk
         ctx.spans = [(i, min(i + chunk, len(weight))) for i in range(0, len(weight), chunk)]
         ctx.images = max(1, CHUNK_LOCATIONS // features.shape[2:].numel())
-        results = []
+        results: list[tuple[Tensor, ...]] = []
         for group in features.split(ctx.images):
             columns = _columns(group)
             chunks = (_chunk_logits(columns, weight, bias, *span) for span in ctx.spans)
@@ -245,14 +245,14 @@ class _ChunkedEntropy(torch.autograd.Function):
             grad_columns = torch.zeros_like(columns, dtype=_accumulator(columns.dtype)) if need_f else None
             for start, stop in ctx.spans:
                 g = _chunk_gradient(ctx, columns, weight, bias, of_group, start, stop) * upstream
-                if need_b:
+                if grad_b is not None:
                     grad_b[start:stop] += g.sum(1)
                 g = g.to(features.dtype)
-                if need_w:
+                if grad_w is not None:
                     _add_product(grad_w[start:stop], g, columns.t())
-                if need_f:
+                if grad_columns is not None:
                     _add_product(grad_columns, weight[start:stop].t(), g)
-            if need_f:
+            if grad_f is not None and grad_columns is not None:
                 grad_f[images] = grad_columns.view(-1, *features[images, 0].shape).transpose(0, 1)
         return grad_f, _like(grad_w, weight), _like(grad_b, bias), None, None, None
 
@@ -271,12 +271,13 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 def _online_entropy(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     """Log-sum-exp and entropy over chunks of logits: keeps m = max z, s = Σ e^(z−m), t = Σ (z−m) e^(z−m)."""
-    m: Tensor | None = None
+    sums: tuple[Tensor, Tensor, Tensor] | None = None
     for z in chunks:
         low = z.amax(0)
-        if m is None:
+        if sums is None:
             m, s, t = low, torch.zeros_like(low), torch.zeros_like(low)
         else:
+            m, s, t = sums
             new = torch.maximum(m, low)
             shift = m - new
             scale = shift.exp()
@@ -284,8 +285,10 @@ def _online_entropy(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
             s, m = s * scale, new
         z = z - m
         e = z.exp()
-        s = s + e.sum(0)
-        t = t + e.mul_(z).sum(0)
+        sums = m, s + e.sum(0), t + e.mul_(z).sum(0)
+    if sums is None:
+        raise ValueError('there are no classes to take the entropy of')
+    m, s, t = sums
     log_s = s.log()
     return m + log_s, (log_s - t / s).clamp_(min=0)
 

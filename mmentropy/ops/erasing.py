@@ -144,19 +144,19 @@ def recursive_erasing(
         losses = cross_entropy(scores.to(mask.dtype), labels)
         return Erased(mask, losses, 1, mask.new_ones(len(mask), 1))
     left = torch.ones_like(labels, dtype=torch.bool)
-    total = joined = first = None
+    total = joined = first = images.new_zeros(())  # the first pass sets them
     weights = []
     for step in range(steps):
         scores, mask = localize(images)
         scores = scores.to(mask.dtype)
         losses = cross_entropy(scores, labels)
-        first = losses.detach() if first is None else first
-        total = losses if total is None else total + losses * left
+        first = losses.detach() if step == 0 else first
+        total = losses if step == 0 else total + losses * left
         left = left & (scores.argmax(1) == labels)
         psi = erasing_weight(step, sigma, left, losses.detach(), first, scores.softmax(1).amax(1))
         psi = psi.to(mask.dtype) if through_images else psi.to(mask.dtype).detach()
         weights.append(psi.detach())
-        if joined is None:
+        if step == 0:
             joined = mask if initial == 'mask' else torch.zeros_like(mask)
         joined = torch.maximum(joined, psi.view(-1, 1, 1, 1) * mask)
         if step + 1 == steps or (stop_early and not left.any()):

@@ -12,7 +12,7 @@ IGNORE_LABEL = 255
 
 
 def _nonzero(values: np.ndarray) -> np.ndarray:
-    return values.any(axis=2) if values.ndim == 3 else values != 0
+    return np.any(values != 0, axis=2) if values.ndim == 3 else np.not_equal(values, 0)
 
 
 def _half(values: np.ndarray) -> np.ndarray:

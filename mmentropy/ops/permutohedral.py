@@ -35,7 +35,7 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
             cell[p, j] = nearest
             rank[p, j] = 0
             residual[j] = lifted[j] - np.float32(nearest * (d + 1))
-            surplus += nearest
+            surplus += int(nearest)
         for i in range(d):
             for j in range(i + 1, d + 1):
                 lower = residual[i] < residual[j]
@@ -67,7 +67,7 @@ def _slot(table: np.ndarray, shift: int, key: int) -> int:
     slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(shift))
     while table[slot] != -1 and table[slot] != key:
         slot = (slot + 1) & mask
-    return slot
+    return int(slot)
 
 
 @jit(nogil=True)
@@ -141,7 +141,7 @@ def _neighbours(
 
 # A row is copied to, or summed in, a small local array: with pointers that might overlap, no vectors would be used.
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _splat(values, vertex, weight, lattice):
+def _splat(values: np.ndarray, vertex: np.ndarray, weight: np.ndarray, lattice: np.ndarray) -> None:
     """lattice[vertex] += weight · values. Neighbours in the image share vertices, so this stays within the cache."""
     width = lattice.shape[1]
     row = np.empty(width, np.float32)
@@ -155,7 +155,7 @@ def _splat(values, vertex, weight, lattice):
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _blur(lattice, neighbour, out):
+def _blur(lattice: np.ndarray, neighbour: np.ndarray, out: np.ndarray) -> None:
     """[½ 1 ½] along one direction; the last row of ``lattice`` stands for missing neighbours and holds zeros."""
     for v in range(len(neighbour)):
         a, b = neighbour[v, 0], neighbour[v, 1]
@@ -164,7 +164,9 @@ def _blur(lattice, neighbour, out):
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def slice_lattice(lattice, vertex, weight, out, begin, end):
+def slice_lattice(
+    lattice: np.ndarray, vertex: np.ndarray, weight: np.ndarray, out: np.ndarray, begin: int, end: int
+) -> None:
     """out[p] = Σ weight · lattice[vertex] for the points begin … end. Releases the interpreter's lock."""
     width = lattice.shape[1]
     total = np.empty(width, np.float32)

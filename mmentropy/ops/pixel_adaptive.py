@@ -90,8 +90,7 @@ def pixel_adaptive_refinement(
     h, w = scores.shape[-2:]
     for _ in range(iterations):
         padded = F.pad(scores, (reach,) * 4, mode='replicate')
-        scores = sum(
-            weights[:, n, None] * padded[..., reach + dy : reach + dy + h, reach + dx : reach + dx + w]
-            for n, (dy, dx) in enumerate(offsets)
-        )
+        scores = torch.zeros_like(scores)
+        for n, (dy, dx) in enumerate(offsets):
+            scores += weights[:, n, None] * padded[..., reach + dy : reach + dy + h, reach + dx : reach + dx + w]
     return scores

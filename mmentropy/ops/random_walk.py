@@ -58,7 +58,7 @@ def transition_matrix(affinity: sparse.csr_array, beta: float = 8.0) -> sparse.c
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _step(start, column, value, x, out):
+def _step(start: np.ndarray, column: np.ndarray, value: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
     """out = the product of a CSR matrix with the (N, K) block x, summed in a local array so that it runs in vectors."""
     width = x.shape[1]
     total = np.empty(width, np.float32)

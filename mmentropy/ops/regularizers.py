@@ -107,5 +107,5 @@ def jeffreys_divergence(
     logits: Tensor, dim: int = 1, class_reduction: Reduction = 'mean', multi_label: bool = False
 ) -> Tensor:
     r"""Jeffreys' symmetric divergence :math:`KL(u\|p) + KL(p\|u)`; arguments as in :func:`uniform_divergence`."""
-    options = dict(dim=dim, class_reduction=class_reduction, multi_label=multi_label)
-    return uniform_divergence(logits, **options) + confidence_divergence(logits, **options)
+    options = (dim, class_reduction, multi_label)
+    return uniform_divergence(logits, *options) + confidence_divergence(logits, *options)

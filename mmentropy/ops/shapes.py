@@ -97,6 +97,7 @@ def pattern(kind: int, height: int, width: int, phase_x: int, phase_y: int) -> n
     x = np.arange(phase_x, phase_x + width)[None, :]
     half = 3 + (kind // NUM_PATTERNS) % 3
     kind %= NUM_PATTERNS
+    on: np.ndarray
     if kind == 0:
         on = np.broadcast_to(y // half % 2, (height, width))
     elif kind == 1:
@@ -369,7 +370,7 @@ def draw_scene(
         for _attempt in range(10):
             shape = place_object(draws, size, label, sides)
             box = mask_box(shape.mask)
-            if all(_clear(box, other) for other in taken):
+            if box is not None and all(_clear(box, other) for other in taken):
                 break
         else:
             # Crowded image: leave this object out rather than hide another one.

@@ -85,7 +85,7 @@ def infer_layout(
         the layout, or None when the shape is no map of such an image.
     """
     if len(shape) == 4:
-        readings = [Layout('nchw', tuple(shape[2:]), shape[1]), Layout('nhwc', tuple(shape[1:3]), shape[3])]
+        readings = [Layout('nchw', (shape[2], shape[3]), shape[1]), Layout('nhwc', (shape[1], shape[2]), shape[3])]
         fitting = [r for r in readings if channels in (None, r.channels) and is_grid(r.size, image_size)]
         if fitting:  # both may: the one nearer to the image's proportions, channels first on a tie
             return min(fitting, key=lambda r: abs(r.size[0] * image_size[1] - r.size[1] * image_size[0]))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -169,10 +169,10 @@ class ComparisonRow:
     """
 
     image: np.ndarray
-    maps: Mapping[str, np.ndarray]
+    maps: dict[str, np.ndarray]
     gt_bboxes: np.ndarray | None = None
     title: str = ''
-    captions: Mapping[str, str] = field(default_factory=dict)
+    captions: dict[str, str] = field(default_factory=dict)
 
 
 def draw_comparison_grid(

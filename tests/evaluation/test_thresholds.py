@@ -32,7 +32,7 @@ def test_round_trip_and_prefixes(tmp_path):
     ('text', 'message'),
     [
         ('{"wsol/threshold@50": ', 'is not JSON'),
-        ('[1, 2]', "holds no 'wsol/threshold@' entry"),
+        ('[1, 2]', 'holds a JSON list, expected an object'),
         ('{"wsol/MaxBoxAccV2": 50}', "holds no 'wsol/threshold@' entry"),
         ('{"wsol/threshold@50": "high"}', "threshold@50 in .* must be a number from 0 to below 1, found 'high'"),
         ('{"wsol/threshold@50": NaN}', 'must be a number from 0 to below 1'),
