@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from rough_maps import rough_maps
 
 from mmentropy.datasets.voc_export import export_voc
 from mmentropy.segmentation import VOCFolder
@@ -18,17 +18,6 @@ def voc(tmp_path_factory) -> VOCFolder:
     root = tmp_path_factory.mktemp('data') / 'VOC2012'
     export_voc(root, 10, 4, image_size=64, seed=1)
     return VOCFolder(str(root), num_classes=5)
-
-
-def rough_maps(voc: VOCFolder, key: str, seed: int = 0) -> dict[int, np.ndarray]:
-    """The true regions, blurred and noisy, in PSA's form."""
-    rng = np.random.default_rng([seed, int(key[-6:])])
-    truth = voc.mask(key)
-    maps = {}
-    for label in voc.labels(key).tolist():
-        blurred = cv2.GaussianBlur((truth == label + 1).astype(np.float32), (0, 0), 5)
-        maps[label] = blurred / max(blurred.max(), 1e-6) + rng.uniform(0, 0.25, truth.shape).astype(np.float32)
-    return maps
 
 
 @pytest.fixture(scope='session')

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import rough_maps
 from PIL import Image
+from rough_maps import rough_maps
 
 from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf
 from mmentropy.ops.seeds import scale_to_peak
