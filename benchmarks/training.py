@@ -178,7 +178,7 @@ def location_rows(args: argparse.Namespace) -> list[Row]:
 
 TEST_CONFIG = """
 _base_ = ['{root}/configs/_base_/models/{model}.py', '{root}/configs/_base_/datasets/partshapes.py',
-          '{root}/configs/_base_/default_runtime.py']
+          '{root}/configs/_base_/schedules/scratch_30e.py', '{root}/configs/_base_/default_runtime.py']
 model = dict(backbone=dict(init_cfg=None))
 """
 
@@ -258,7 +258,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--rounds', type=int, default=12, help='rounds of the training steps at 7×7; others do fewer')
     parser.add_argument('--batch', type=int, default=4 if DEVICE == 'cpu' else 64, help='images a training step')
     parser.add_argument('--size', type=int, default=224, help='side of the images')
-    parser.add_argument('--images', type=int, default=2, help='feature maps of the location entropy')
+    parser.add_argument('--images', type=int, default=8, help='feature maps of the location entropy')
     parser.add_argument('--side', type=int, default=14, help='side of those maps')
     parser.add_argument('--chunk-size', type=int, default=512, help='classes a chunk of the location entropy')
     parser.add_argument('--test-images', type=int, default=160)

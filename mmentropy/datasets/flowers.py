@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.io import loadmat
 
 from mmentropy.datasets.base import LocalizationDataset
+from mmentropy.datasets.mat_files import read_mat
 from mmentropy.datasets.parsing import read_bytes
 from mmentropy.registry import DATASETS
 
@@ -46,8 +45,8 @@ class OxfordFlowers102(LocalizationDataset):
     def _array(self, file: str, key: str) -> np.ndarray:
         data = read_bytes(file, self.hint, self.backend_args)
         try:
-            table = loadmat(io.BytesIO(data))
-        except Exception as error:  # scipy raises many kinds, TypeError among them
+            table = read_mat(data)
+        except ValueError as error:
             raise ValueError(f'{file} cannot be read as a Matlab file ({error}); fetch it again') from None
         if key not in table:
             raise ValueError(

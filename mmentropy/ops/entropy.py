@@ -21,8 +21,8 @@ Mapping = Literal['exp', 'kl', 'linear']
 
 MAPPINGS = ('exp', 'kl', 'linear')
 SCORES = ('softmax', 'sigmoid')
-# Locations of a chunk's matrix product: enough to be one efficient product, few enough to cost no memory.
-CHUNK_LOCATIONS = 1024
+# Locations of a chunk's matrix product: small maps share one, for speed; an image of 14×14 or more needs no copy.
+CHUNK_LOCATIONS = 256
 
 
 def softmax_entropy(logits: Tensor, dim: int = 1) -> Tensor:
@@ -234,7 +234,7 @@ class _ChunkedEntropy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         features, weight, bias, *rest = ctx.saved_tensors
         need_f, need_w, need_b = ctx.needs_input_grad[:3]
-        grad_f = torch.empty_like(features) if need_f else None
+        grad_f = features.new_zeros(features.shape, dtype=_accumulator(features.dtype)) if need_f else None
         grad_w = torch.zeros_like(weight, dtype=_accumulator(weight.dtype)) if need_w else None
         grad_b = torch.zeros_like(bias, dtype=_accumulator(bias.dtype)) if need_b else None
         locations = ctx.images * features.shape[2:].numel()
@@ -242,7 +242,9 @@ class _ChunkedEntropy(torch.autograd.Function):
         for i, (upstream, *of_group) in enumerate(parts):
             images = slice(i * ctx.images, (i + 1) * ctx.images)
             columns = _columns(features[images])
-            grad_columns = torch.zeros_like(columns, dtype=_accumulator(columns.dtype)) if need_f else None
+            grad_columns = None
+            if grad_f is not None:  # one image's columns are a view of its gradient
+                grad_columns = _columns(grad_f[images])
             for start, stop in ctx.spans:
                 g = _chunk_gradient(ctx, columns, weight, bias, of_group, start, stop) * upstream
                 if grad_b is not None:
@@ -252,9 +254,9 @@ class _ChunkedEntropy(torch.autograd.Function):
                     _add_product(grad_w[start:stop], g, columns.t())
                 if grad_columns is not None:
                     _add_product(grad_columns, weight[start:stop].t(), g)
-            if grad_f is not None and grad_columns is not None:
+            if grad_f is not None and grad_columns is not None and len(features[images]) > 1:
                 grad_f[images] = grad_columns.view(-1, *features[images, 0].shape).transpose(0, 1)
-        return grad_f, _like(grad_w, weight), _like(grad_b, bias), None, None, None
+        return _like(grad_f, features), _like(grad_w, weight), _like(grad_b, bias), None, None, None
 
 
 def _like(grad: Tensor | None, parameter: Tensor) -> Tensor | None:
