@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import re
 import subprocess
@@ -91,6 +92,8 @@ def start_processes(cfg: Config, launcher: str) -> None:
     """
     cfg.launcher = launcher
     os.environ.setdefault('LOCAL_RANK', '0')
+    if launcher != 'none':
+        atexit.register(_leave_processes)
     if launcher == 'none' or torch.cuda.is_available():
         return
     if not dist.is_initialized():
@@ -113,6 +116,12 @@ def start_processes(cfg: Config, launcher: str) -> None:
     if cfg.get('find_unused_parameters') is not None:
         wrapper.setdefault('find_unused_parameters', cfg.find_unused_parameters)
     cfg.model_wrapper_cfg = wrapper
+
+
+def _leave_processes() -> None:
+    """Join the group's threads: one that still runs when the interpreter goes aborts the process after its work."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _first_slurm_host() -> str:
