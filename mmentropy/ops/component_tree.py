@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import announce_compilation, jit
+from .jit import F64, I32, I64, U8, announce_compilation, jit
 
 #: Columns of the array that :func:`level_boxes` returns; boxes are inclusive, levels too.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL = range(6)
@@ -24,7 +24,7 @@ X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL = range(6)
 _RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
-def _representatives(connectivity: int) -> np.ndarray:
+def _representatives(connectivity: int) -> U8:
     """For each of the 256 patterns around a pixel, the neighbours that need a ``find``.
 
     Neighbours that touch one another belong to one component already, so one of each group will do: on smooth maps
@@ -54,7 +54,13 @@ _REPRESENTATIVES = {4: _representatives(4), 8: _representatives(8)}
 
 
 @jit
-def _find(parent: np.ndarray, p: int) -> int:
+def _find(parent: I32, p: int) -> int:
+    """The root of pixel p's component; path halving, so that later walks are shorter.
+
+    Args:
+        parent: (P,) of the padded pixels; a root is its own parent.
+        p: a pixel that has joined.
+    """
     while parent[p] != p:
         parent[p] = parent[parent[p]]
         p = parent[p]
@@ -62,7 +68,8 @@ def _find(parent: np.ndarray, p: int) -> int:
 
 
 @jit
-def _write(out: np.ndarray, n: int, box: np.ndarray, root: int, first: int, last: int) -> int:
+def _write(out: I32, n: int, box: I32, root: int, first: int, last: int) -> int:
+    """Row n of ``out`` (R, 6) = the box of a root and the steps, both inclusive, over which it stood; returns n + 1."""
     for k in range(4):
         out[n, k] = box[root, k]
     out[n, 4] = first
@@ -71,17 +78,26 @@ def _write(out: np.ndarray, n: int, box: np.ndarray, root: int, first: int, last
 
 
 @jit
-def _grow(
-    img: np.ndarray, top: int, descending: bool, frame: bool, representatives: np.ndarray, out: np.ndarray, n: int
-) -> int:
+def _grow(img: U8, top: int, descending: bool, frame: bool, representatives: U8, out: I32, n: int) -> int:
     """Let pixels join step by step; write (box, first step, last step) of every component into ``out`` from row n.
 
-    ``descending`` turns the grey values over, so that step s is always the grey value that joins. With ``frame`` the
-    padding has joined from the start, and its component, root 0, has no box.
+    Pixels are numbered in the padded image, (y + 1)·(W + 2) + x + 1, so that all eight neighbours always exist.
+
+    Args:
+        img: (H, W) grey values.
+        top: the largest of them; the pixels of the last step, ``top``, never join: no level shows a change there.
+        descending: turn the grey values over, step = top − value, so that step s is always the grey value that joins.
+        frame: the padding has joined from the start, and its component, root 0, has no box.
+        representatives: (256,) neighbours to look at, see :func:`_representatives`.
+        out: (R, 6) that takes x0, y0, x1, y1, first step, last step; pixels of the unpadded image, all inclusive.
+        n: the first free row.
+
+    Returns:
+        The first row that is free afterwards.
     """
     height, width = img.shape
     stride = width + 2
-    # counting sort
+    # Counting sort: order[start[s]:start[s + 1]] are the pixels of step s.
     start = np.zeros(257, np.int64)
     for y in range(height):
         for x in range(width):
@@ -97,6 +113,7 @@ def _grow(
             order[place[step]] = (y + 1) * stride + x + 1
             place[step] += 1
 
+    # Of each padded pixel: its parent (-1 until it joins); and, at roots, the box and the step since when it stands.
     parent = np.full((height + 2) * stride, -1, np.int32)
     since = np.zeros((height + 2) * stride, np.int32)
     box = np.empty(((height + 2) * stride, 4), np.int32)
@@ -117,7 +134,7 @@ def _grow(
                 if parent[p + ring[k]] >= 0:
                     pattern |= 1 << k
             look = representatives[pattern]
-            if look == 0:
+            if look == 0:  # nothing around it has joined: a component of its own
                 parent[p] = p
                 since[p] = step
                 box[p, 0] = x
@@ -144,7 +161,7 @@ def _grow(
                         box[root, 2] = max(box[root, 2], x)
                         box[root, 3] = max(box[root, 3], y)
                 elif other != root:  # two components become one
-                    if frame and (other == 0 or root == 0):
+                    if frame and (other == 0 or root == 0):  # the background outside swallows what was a hole
                         gone = max(other, root)
                         if since[gone] < step:
                             n = _write(out, n, box, gone, since[gone], step - 1)
@@ -178,7 +195,14 @@ def _grow(
 
 
 @jit
-def _level_boxes(img: np.ndarray, joins8: np.ndarray, joins4: np.ndarray) -> tuple[np.ndarray, int, int]:
+def _level_boxes(img: U8, joins8: U8, joins4: U8) -> tuple[I32, int, int]:
+    """The rows of :func:`level_boxes`, how many of them are outer contours, and the map's maximum.
+
+    Args:
+        img: (H, W), not empty.
+        joins8: (256,) neighbours to look at for the 8-connected foreground.
+        joins4: (256,) those for the 4-connected background.
+    """
     top = 0
     for y in range(img.shape[0]):
         for x in range(img.shape[1]):
@@ -200,7 +224,8 @@ def _level_boxes(img: np.ndarray, joins8: np.ndarray, joins4: np.ndarray) -> tup
 
 
 @jit
-def _best_iou(img: np.ndarray, truths: np.ndarray, joins8: np.ndarray, joins4: np.ndarray) -> np.ndarray:
+def _best_iou(img: U8, truths: I64, joins8: U8, joins4: U8) -> F64:
+    """:func:`best_iou_by_level` on checked arguments: (img.max() + 1,), each box scored once for all its levels."""
     height, width = img.shape
     boxes, _, top = _level_boxes(img, joins8, joins4)
     # best[k, l] holds for the levels l … l + 2^k − 1: any interval is covered by two such entries
@@ -215,12 +240,12 @@ def _best_iou(img: np.ndarray, truths: np.ndarray, joins8: np.ndarray, joins4: n
             k += 1
         best[k, first] = max(best[k, first], iou)
         best[k, last + 1 - (1 << k)] = max(best[k, last + 1 - (1 << k)], iou)
-    for k in range(8, 0, -1):
+    for k in range(8, 0, -1):  # hand each entry down to its two halves, until single levels are left
         half = 1 << (k - 1)
         for level in range(top + 1 - 2 * half + 1):
             best[k - 1, level] = max(best[k - 1, level], best[k, level])
             best[k - 1, level + half] = max(best[k - 1, level + half], best[k, level])
-    nothing = _iou(0, 0, 0, 0, truths)
+    nothing = _iou(0, 0, 0, 0, truths)  # the protocol's box of a level without a contour
     for level in range(top + 1):
         if best[0, level] < 0:
             best[0, level] = nothing
@@ -228,8 +253,8 @@ def _best_iou(img: np.ndarray, truths: np.ndarray, joins8: np.ndarray, joins4: n
 
 
 @jit
-def _iou(x0: int, y0: int, x1: int, y1: int, truths: np.ndarray) -> float:
-    """The best IoU of one box with any of the ground truths, widths counted with + 1."""
+def _iou(x0: int, y0: int, x1: int, y1: int, truths: I64) -> float:
+    """The best IoU, in [0, 1], of one box with any of the (n, 4) ground truths; pixels, widths counted with + 1."""
     best = 0.0
     area = (x1 - x0 + 1) * (y1 - y0 + 1)
     for g in range(len(truths)):
@@ -241,13 +266,13 @@ def _iou(x0: int, y0: int, x1: int, y1: int, truths: np.ndarray) -> float:
     return best
 
 
-def _checked(img: np.ndarray) -> np.ndarray:
+def _checked(img: np.ndarray) -> U8:
     if img.dtype != np.uint8 or img.ndim != 2 or img.size == 0:
         raise ValueError(f'expected an (H, W) uint8 map, got {img.dtype} of shape {img.shape}')
     return np.ascontiguousarray(img)
 
 
-def level_boxes(img: np.ndarray) -> tuple[np.ndarray, int]:
+def level_boxes(img: np.ndarray) -> tuple[I32, int]:
     """All boxes of ``cv2.findContours(img > L, RETR_TREE)``, for every level 0 ≤ L < ``img.max()``.
 
     Args:
@@ -267,7 +292,7 @@ def level_boxes(img: np.ndarray) -> tuple[np.ndarray, int]:
     return boxes, outer
 
 
-def best_iou_by_level(img: np.ndarray, truths: np.ndarray) -> np.ndarray:
+def best_iou_by_level(img: np.ndarray, truths: np.ndarray) -> F64:
     r"""The best IoU of any contour's box with any ground truth, at every level of the map.
 
     .. math:: b_L = \max_{B \in \text{boxes}(img > L),\ G} \mathrm{IoU}(B, G)

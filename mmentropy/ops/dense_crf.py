@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .jit import jit
+from .jit import F32, I32, jit
 from .permutohedral import Permutohedral, slice_lattice
 
 NORMALIZATIONS = ('symmetric', 'before', 'after', 'none')
@@ -132,13 +132,22 @@ def _position_lattice(size: tuple[int, int], sxy: float | tuple[float, float]) -
 
 
 class _Filter(NamedTuple):
-    """One kernel, ready: normalisation folded into the weights that splat and that slice; filter of the constant 1."""
+    """One kernel, ready: normalisation folded into the weights that splat and that slice.
+
+    Args:
+        lattice: of the kernel's features, N points with d dimensions.
+        splat: (N, d + 1) weights with which values enter the lattice.
+        slice: (N, d + 1) weights with which they leave it.
+        ones: (N,) the normalised filter of the constant 1.
+        compat: (L, L) the matrix C.
+        diagonal: whether C is: L products a pixel instead of L².
+    """
 
     lattice: Permutohedral
-    splat: np.ndarray
-    slice: np.ndarray
-    ones: np.ndarray
-    compat: np.ndarray
+    splat: F32
+    slice: F32
+    ones: F32
+    compat: F32
     diagonal: bool
 
 
@@ -168,10 +177,18 @@ def _prepare(kernel: Gaussian | Bilateral, image: np.ndarray | None, size: tuple
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _add_message(
-    message: np.ndarray, ones: np.ndarray, compat: np.ndarray, diagonal: bool, logits: np.ndarray, begin: int, end: int
-) -> None:
-    """logits += C · message. Q sums to one, so the last label's message is the filter of 1 minus the others'."""
+def _add_message(message: F32, ones: F32, compat: F32, diagonal: bool, logits: F32, begin: int, end: int) -> None:
+    """logits += C · message. Q sums to one, so the last label's message is the filter of 1 minus the others'.
+
+    Args:
+        message: (N, L) filtered Q, its last column computed here: the lattice need not carry it.
+        ones: (N,) the filter of the constant 1.
+        compat: (L, L) the matrix C.
+        diagonal: whether C is.
+        logits: (N, L) nats, added to.
+        begin: first pixel.
+        end: one past the last.
+    """
     labels = logits.shape[1]
     for p in range(begin, end):
         rest = ones[p]
@@ -189,16 +206,19 @@ def _add_message(
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _exp(row: np.ndarray, bits: np.ndarray, power: np.ndarray) -> None:
+def _exp(row: F32, bits: I32, power: F32) -> None:
     """exp of non-positive numbers in place, as 2^k · 2^f with a polynomial for 2^f: it runs in vectors; error < 3e-7.
 
-    ``bits`` and ``power`` are one buffer, seen as integers and as floats: an exponent is written, and 2^k read.
+    Args:
+        row: (L,) numbers ≤ 0; their exponentials afterwards, the least 2^-126.
+        bits: (L,) work space.
+        power: (L,) the same buffer seen as floats: an exponent is written as an integer, and 2^k read.
     """
     for c in range(len(row)):
-        x = max(row[c] * np.float32(1.4426950408889634), np.float32(-126))
+        x = max(row[c] * np.float32(1.4426950408889634), np.float32(-126))  # log2(e); no denormal numbers
         k = np.int32(x - np.float32(0.5))  # to the nearest, x being negative
-        bits[c] = (k + np.int32(127)) << np.int32(23)
-        f = x - np.float32(k)
+        bits[c] = (k + np.int32(127)) << np.int32(23)  # biased exponent above 23 bits of mantissa: the float 2^k
+        f = x - np.float32(k)  # in [-½, ½], where the Taylor polynomial of 2^f to the sixth power is near enough
         e = np.float32(1.5403530393381608e-4)
         e = e * f + np.float32(1.3333558146428443e-3)
         e = e * f + np.float32(9.618129107628477e-3)
@@ -211,8 +231,15 @@ def _exp(row: np.ndarray, bits: np.ndarray, power: np.ndarray) -> None:
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _softmax(logits: np.ndarray, q: np.ndarray, begin: int, end: int) -> None:
-    """q = softmax(logits) over the rows begin … end; the last label is left out where q has no room for it."""
+def _softmax(logits: F32, q: F32, begin: int, end: int) -> None:
+    """q = softmax(logits) over the rows begin … end; the last label is left out where q has no room for it.
+
+    Args:
+        logits: (N, L) nats.
+        q: (N, L) or (N, L − 1) out.
+        begin: first pixel.
+        end: one past the last.
+    """
     labels = logits.shape[1]
     row, bits = np.empty(labels, np.float32), np.empty(labels, np.int32)
     power = bits.view(np.float32)
@@ -222,7 +249,7 @@ def _softmax(logits: np.ndarray, q: np.ndarray, begin: int, end: int) -> None:
             top = max(top, logits[p, c])
         for c in range(labels):
             row[c] = logits[p, c] - top
-        if labels > 4:
+        if labels > 4:  # short rows would leave vectors mostly empty
             _exp(row, bits, power)
         else:
             for c in range(labels):
@@ -271,14 +298,18 @@ def dense_crf(
 
 
 def _mean_field(
-    unary: np.ndarray,
+    unary: F32,
     image: np.ndarray | None,
     kernels: Sequence[Gaussian | Bilateral],
     iterations: int,
     threads: int,
     pool: ThreadPoolExecutor,
-) -> np.ndarray:
-    """:func:`dense_crf` on checked arguments. Work is cut along kernels and along pixels."""
+) -> F32:
+    """:func:`dense_crf` on checked arguments. Work is cut along kernels and along pixels.
+
+    Inside, arrays are (N, L) with N = H·W, so that a pixel's labels lie together; Q goes through the lattices without
+    its last label, see :func:`_add_message`.
+    """
     labels, size = len(unary), unary.shape[1:]
     filters = list(pool.map(lambda kernel: _prepare(kernel, image, size, labels), kernels))
     start = np.ascontiguousarray(-unary.reshape(labels, -1).T)

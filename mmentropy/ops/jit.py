@@ -10,6 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
+
+# The arrays of kernels. numba infers types itself, and compiles again for others: callers convert, so there is one.
+U8 = NDArray[np.uint8]
+I8 = NDArray[np.int8]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 
 _announced: set[Any] = set()
 

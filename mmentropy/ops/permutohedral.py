@@ -11,12 +11,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import announce_compilation, jit
+from .jit import F32, I8, I32, I64, announce_compilation, jit
 
 
 @jit(nogil=True)
-def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.ndarray, weight: np.ndarray) -> None:
-    """Find the simplex of each feature: its remainder-0 corner divided by d + 1, the coordinate ranks, the weights."""
+def _locate(features: F32, scale: F32, cell: I32, rank: I8, weight: F32) -> None:
+    """Find the simplex of each feature: its remainder-0 corner divided by d + 1, the coordinate ranks, the weights.
+
+    Args:
+        features: (N, d) in units of the Gaussian's standard deviation.
+        scale: (d,) factors of the orthonormal lift.
+        cell: (N, d + 1) out: the corner's coordinates divided by d + 1, whose sum is 0.
+        rank: (N, d + 1) out: place of each coordinate's residual, 0 for the largest; a permutation of 0 … d.
+        weight: (N, d + 1) out: barycentric weights of the vertices of remainder 0 … d; they sum to 1.
+    """
     n, d = features.shape
     lifted, residual = np.empty(d + 1, np.float32), np.empty(d + 1, np.float32)
     bary = np.empty(d + 2, np.float32)
@@ -24,11 +32,13 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
     for p in range(n):
         bary[:] = 0
         total = np.float32(0)
+        # Lift: the matrix is triangular but for one diagonal, so suffix sums do it in d steps instead of d².
         for j in range(d, 0, -1):
             step = features[p, j - 1] * scale[j - 1]
             lifted[j] = total - np.float32(j) * step
             total += step
         lifted[0] = total
+        # Round each coordinate to the nearest multiple of d + 1.
         surplus = 0
         for j in range(d + 1):
             nearest = np.int32(np.floor(lifted[j] * inverse + np.float32(0.5)))
@@ -36,6 +46,7 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
             rank[p, j] = 0
             residual[j] = lifted[j] - np.float32(nearest * (d + 1))
             surplus += int(nearest)
+        # Ranks by counting, without a sort for so few coordinates; ties go to the earlier one.
         for i in range(d):
             for j in range(i + 1, d + 1):
                 lower = residual[i] < residual[j]
@@ -61,8 +72,14 @@ def _locate(features: np.ndarray, scale: np.ndarray, cell: np.ndarray, rank: np.
 
 
 @jit(nogil=True)
-def _slot(table: np.ndarray, shift: int, key: int) -> int:
-    """The slot of a key in an open-addressed table (multiplicative hashing, linear probing; -1 marks an empty slot)."""
+def _slot(table: I64, shift: int, key: int) -> int:
+    """The slot of a key in an open-addressed table (multiplicative hashing, linear probing; -1 marks an empty slot).
+
+    Args:
+        table: (2^b,) keys; never more than half full, so that probing ends.
+        shift: 64 − b: the product's top bits are its best mixed ones.
+        key: ≥ 0.
+    """
     mask = len(table) - 1
     slot = np.int64((np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(shift))
     while table[slot] != -1 and table[slot] != key:
@@ -71,10 +88,22 @@ def _slot(table: np.ndarray, shift: int, key: int) -> int:
 
 
 @jit(nogil=True)
-def _number(
-    cell: np.ndarray, rank: np.ndarray, low: np.ndarray, stride: np.ndarray, vertex: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Number the vertices in the order in which the features touch them."""
+def _number(cell: I32, rank: I8, low: I64, stride: I64, vertex: I32) -> tuple[I64, I64, I32, int]:
+    """Number the vertices in the order in which the features touch them.
+
+    A vertex' first d coordinates, in cells from ``low``, are packed into one integer with its remainder: the last
+    coordinate follows from the others, and one integer is hashed and compared instead of d.
+
+    Args:
+        cell: (N, d + 1) from :func:`_locate`.
+        rank: (N, d + 1) likewise.
+        low: (d,) least cells.
+        stride: (d,) what one cell of each coordinate adds to a key.
+        vertex: (N, d + 1) out: the numbers of each feature's vertices, 0 … M − 1.
+
+    Returns:
+        (M,) keys by number; the hash table (2^b,) of keys, the numbers (2^b,) beside it, and its shift 64 − b.
+    """
     n, d = cell.shape[0], cell.shape[1] - 1
     bits = 12
     table = np.full(1 << bits, -1, np.int64)
@@ -90,7 +119,7 @@ def _number(
         for r in range(d + 1):
             key = base + r
             for j in range(d):
-                if rank[p, j] > d - r:
+                if rank[p, j] > d - r:  # vertex r takes d + 1 from the r coordinates of the smallest residuals
                     key -= stride[j]
             if key == last[r]:
                 vertex[p, r] = vertex[p - 1, r]
@@ -98,7 +127,7 @@ def _number(
             last[r] = key
             slot = _slot(table, 64 - bits, key)
             if table[slot] == -1:
-                if count == len(keys):
+                if count == len(keys):  # half full: twice the table, everything hashed again
                     bits += 1
                     table = np.full(1 << bits, -1, np.int64)
                     number = np.empty(1 << bits, np.int32)
@@ -119,10 +148,14 @@ def _number(
 
 
 @jit(nogil=True)
-def _neighbours(
-    keys: np.ndarray, table: np.ndarray, number: np.ndarray, shift: int, stride: np.ndarray, out: np.ndarray
-) -> None:
-    """The two neighbours of each vertex along each direction; the number of vertices stands for "none"."""
+def _neighbours(keys: I64, table: I64, number: I32, shift: int, stride: I64, out: I32) -> None:
+    """The two neighbours of each vertex along each direction; the number of vertices stands for "none".
+
+    Args:
+        keys: (M,), ``table`` (2^b,), ``number`` (2^b,) and ``shift`` from :func:`_number`.
+        stride: (d,).
+        out: (d + 1, M, 2) out: a vertex' neighbours along direction j, or M.
+    """
     d, count = len(stride), len(keys)
     whole = stride.sum()
     for v in range(count):
@@ -141,8 +174,15 @@ def _neighbours(
 
 # A row is copied to, or summed in, a small local array: with pointers that might overlap, no vectors would be used.
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _splat(values: np.ndarray, vertex: np.ndarray, weight: np.ndarray, lattice: np.ndarray) -> None:
-    """lattice[vertex] += weight · values. Neighbours in the image share vertices, so this stays within the cache."""
+def _splat(values: F32, vertex: I32, weight: F32, lattice: F32) -> None:
+    """lattice[vertex] += weight · values. Neighbours in the image share vertices, so this stays within the cache.
+
+    Args:
+        values: (n, C).
+        vertex: (n, d + 1).
+        weight: (n, d + 1).
+        lattice: (M + 1, C), added to.
+    """
     width = lattice.shape[1]
     row = np.empty(width, np.float32)
     for p in range(len(vertex)):
@@ -155,8 +195,14 @@ def _splat(values: np.ndarray, vertex: np.ndarray, weight: np.ndarray, lattice: 
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _blur(lattice: np.ndarray, neighbour: np.ndarray, out: np.ndarray) -> None:
-    """[½ 1 ½] along one direction; the last row of ``lattice`` stands for missing neighbours and holds zeros."""
+def _blur(lattice: F32, neighbour: I32, out: F32) -> None:
+    """[½ 1 ½] along one direction; the last row of ``lattice`` stands for missing neighbours and holds zeros.
+
+    Args:
+        lattice: (M + 1, C).
+        neighbour: (M, 2), M for none.
+        out: (M + 1, C) out; its last row is left alone.
+    """
     for v in range(len(neighbour)):
         a, b = neighbour[v, 0], neighbour[v, 1]
         for c in range(lattice.shape[1]):
@@ -164,10 +210,17 @@ def _blur(lattice: np.ndarray, neighbour: np.ndarray, out: np.ndarray) -> None:
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def slice_lattice(
-    lattice: np.ndarray, vertex: np.ndarray, weight: np.ndarray, out: np.ndarray, begin: int, end: int
-) -> None:
-    """out[p] = Σ weight · lattice[vertex] for the points begin … end. Releases the interpreter's lock."""
+def slice_lattice(lattice: F32, vertex: I32, weight: F32, out: F32, begin: int, end: int) -> None:
+    """out[p] = Σ weight · lattice[vertex] for the points begin … end. Releases the interpreter's lock.
+
+    Args:
+        lattice: (M + 1, C), blurred.
+        vertex: (N, d + 1).
+        weight: (N, d + 1).
+        out: (N, ≥ C) out; columns behind C are left alone.
+        begin: first point.
+        end: one past the last.
+    """
     width = lattice.shape[1]
     total = np.empty(width, np.float32)
     for p in range(begin, end):
@@ -228,7 +281,7 @@ class Permutohedral:
         """The number M of vertices that some feature touches."""
         return self.neighbour.shape[1]
 
-    def splat(self, values: np.ndarray, weight: np.ndarray, part: slice = slice(None)) -> np.ndarray:
+    def splat(self, values: F32, weight: F32, part: slice = slice(None)) -> F32:
         """Share values among the vertices. Releases the interpreter's lock.
 
         Args:
@@ -243,7 +296,7 @@ class Permutohedral:
         _splat(values[part], self.vertex[part], weight[part], lattice)
         return lattice
 
-    def blur(self, lattice: np.ndarray) -> np.ndarray:
+    def blur(self, lattice: F32) -> F32:
         """Blur (M + 1, C) float32 along every direction; may use its argument as work space."""
         spare = np.zeros_like(lattice)
         for direction in self.neighbour:
@@ -251,7 +304,7 @@ class Permutohedral:
             lattice, spare = spare, lattice
         return lattice
 
-    def filter(self, values: np.ndarray) -> np.ndarray:
+    def filter(self, values: np.ndarray) -> F32:
         r"""Approximate :math:`y_i = \sum_j \exp(-|f_i - f_j|^2 / 2)\, x_j`, up to the lattice's constant.
 
         Args:

@@ -12,7 +12,7 @@ import torch
 from scipy import sparse
 
 from .affinity import inside
-from .jit import jit
+from .jit import F32, I32, jit
 
 
 def sparse_affinity(pairs: np.ndarray, offsets: np.ndarray) -> sparse.csr_array:
@@ -58,8 +58,16 @@ def transition_matrix(affinity: sparse.csr_array, beta: float = 8.0) -> sparse.c
 
 
 @jit(nogil=True, fastmath={'contract', 'reassoc', 'nsz'})
-def _step(start: np.ndarray, column: np.ndarray, value: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
-    """out = the product of a CSR matrix with the (N, K) block x, summed in a local array so that it runs in vectors."""
+def _step(start: I32, column: I32, value: F32, x: F32, out: F32) -> None:
+    """out = the product of a CSR matrix with the block x, summed in a local array so that it runs in vectors.
+
+    Args:
+        start: (N + 1,) where each row's entries begin.
+        column: (nnz,) their columns.
+        value: (nnz,) the entries.
+        x: (N, K), all classes of a location together: one pass over the matrix serves them all.
+        out: (N, K) out, another array than x.
+    """
     width = x.shape[1]
     total = np.empty(width, np.float32)
     for i in range(len(start) - 1):
