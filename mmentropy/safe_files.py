@@ -1,17 +1,93 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Reading of npy, npz and JSON files that anybody may have written or damaged: values, or one sentence with the path.
+"""Files that are written whole or not at all, and that are read with one sentence of complaint at most.
 
+Reading: npy, npz and JSON files that anybody may have written or damaged give values, or one sentence with the path.
 numpy, zipfile and json raise some twenty kinds of exceptions on damaged files, ``tokenize.TokenError``, ``zlib.error``
 and ``RecursionError`` among them. Nothing is executed: pickled objects are refused.
+
+Writing: under another name, flushed to the disk, renamed.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+#: Ending of unfinished files.
+PARTIAL = '.part'
+#: What the system says where no more can be written: disk, quota, limit on the size of a file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ADVICE = 'start again, finished files are kept'
+
+
+class DiskFullError(OSError):
+    """No space left: unlike a bad image, this ends the run."""
+
+
+@contextmanager
+def written_whole(path: str | Path, advice: str = ADVICE) -> Iterator[Path]:
+    """Another name to write a file under, which becomes ``path`` at the end of the block, or goes if the block fails.
+
+    Whoever reads ``path`` finds it whole, in its earlier state, or not at all, whenever this process is killed. The
+    other name ends with ``.part``, not with the suffix of ``path``: name a writer's format where it goes by the suffix.
+
+    Args:
+        path: the file; its folder is made where needed.
+        advice: what to do when the disk is full, the end of the error's sentence.
+
+    Raises:
+        DiskFullError: if there is no space left.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'{path.name}.{platform.node()}-{os.getpid()}{PARTIAL}')
+    try:
+        yield partial
+        with open(partial, 'rb+') as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise DiskFullError(
+                f'{path} could not be written, the disk is full; free some space and {advice}'
+            ) from None
+        raise
+
+
+def write_whole(path: str | Path, data: bytes | str, advice: str = ADVICE) -> None:
+    """Write bytes, or text as UTF-8, through :func:`written_whole`."""
+    with written_whole(path, advice) as partial:
+        partial.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process of this machine left unfinished in a folder; other processes' work stays."""
+    for path in folder.glob(f'*{PARTIAL}'):
+        node, _, number = path.name.removesuffix(PARTIAL).rpartition('-')
+        if node.endswith(f'.{platform.node()}') and number.isdigit() and not _at_work(int(number)):
+            path.unlink(missing_ok=True)
+
+
+def _at_work(process: int) -> bool:
+    """Whether another process with this number lives; our own number was somebody else's before."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def load_arrays(path: str | Path) -> np.ndarray | dict[str, np.ndarray]:

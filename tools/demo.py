@@ -40,10 +40,10 @@ def run(title: str, name: str, work_dir: Path, options: dict | None):
 
 def draw(runners: dict, path: Path, count: int = 8) -> None:
     """A picture with one image a row and one model a column: the map of the true class and its box."""
-    import cv2
     import torch
 
     from mmentropy.visualization import ComparisonRow, draw_comparison_grid
+    from mmentropy.visualization.visualizer import write_image
 
     dataset = next(iter(runners.values())).test_dataloader.dataset
     batch = [dataset[i] for i in range(count)]
@@ -63,9 +63,7 @@ def draw(runners: dict, path: Path, count: int = 8) -> None:
             row.maps[title] = sample.cams[0]
             row.captions[title] = dataset.metainfo['classes'][sample.pred_label.item()]
     grid = draw_comparison_grid(rows)
-    temporary = path.with_suffix('.tmp.png')
-    cv2.imwrite(str(temporary), grid[..., ::-1])
-    temporary.replace(path)
+    write_image(path, grid)
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ def test(args: argparse.Namespace) -> None:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.apis.writing import write_bytes
+    from mmentropy.safe_files import write_whole
     from mmentropy.visualization.report import render_report
     from mmentropy.visualization.report_data import ReportData
 
@@ -59,7 +59,7 @@ def main() -> None:
         test(args)
     page = render_report(ReportData.load(stored), args.title or args.work_dir.resolve().name, args.threshold).encode()
     out = args.out or args.work_dir / 'report.html'
-    write_bytes(out, page)
+    write_whole(out, page)
     print(f'{out}: {len(page) / 1e6:.1f} MB')
 
 

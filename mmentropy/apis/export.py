@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from mmentropy.explain import CAM
 from mmentropy.explain.anatomy import hooked, last_tensor, run
 from mmentropy.ops.cam import class_activation_maps
+from mmentropy.safe_files import written_whole
 
 from .loading import LoadedModel
 
@@ -87,9 +87,7 @@ def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset:
     path = Path(path)
     module = ScoresAndMaps(loaded, raw).eval()
     example = torch.rand(2, 3, *loaded.size) * (255 if raw else 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    with warnings.catch_warnings(), torch.no_grad():
+    with written_whole(path) as partial, warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter('ignore')  # the tracer's, about sizes that are meant to be constant
         torch.onnx.export(
             module,
@@ -101,7 +99,6 @@ def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset:
             opset_version=opset,
             dynamo=False,
         )
-    partial.replace(path)
     return module
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mmentropy.ops.overlay import blend_map
-from mmentropy.safe_files import load_npz
+from mmentropy.safe_files import load_npz, remove_partial, write_whole
 
 from .images import read_image
 from .localizer import Localization
@@ -20,14 +20,6 @@ from .localizer import Localization
 KINDS = ('overlays', 'boxes', 'masks', 'maps')
 #: Overlays are for looking at: their longer side is at most this many pixels.
 OVERLAY_SIDE = 1024
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write to a temporary name and rename, so that a crash leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    partial.write_bytes(data)
-    partial.replace(path)
 
 
 def encode(image: np.ndarray, suffix: str) -> bytes:
@@ -61,6 +53,8 @@ class ResultWriter:
             raise ValueError(f'unknown kind of output {sorted(unknown)[0]!r}; known are {", ".join(KINDS)}')
         self.out_dir, self.kinds, self.class_names = Path(out_dir), tuple(kinds), class_names
         self.settings = settings
+        for folder, _, _ in os.walk(self.out_dir):
+            remove_partial(Path(folder))
         self.images: list[dict] = []
         self.annotations: list[dict] = []
         self.categories: dict[int, str] = {}
@@ -100,7 +94,7 @@ class ResultWriter:
         if 'masks' in self.kinds:
             for label, mask in zip(result.labels.tolist(), result.masks):
                 data = encode(mask.astype(np.uint8) * 255, '.png')
-                write_bytes(self.path('masks', result.name, f'.{label}.png'), data)
+                write_whole(self.path('masks', result.name, f'.{label}.png'), data)
         if 'maps' in self.kinds:
             buffer = io.BytesIO()
             np.savez_compressed(
@@ -115,7 +109,7 @@ class ResultWriter:
                 threshold=result.threshold,
                 settings=self.settings,
             )
-            write_bytes(self.path('maps', result.name, '.npz'), buffer.getvalue())
+            write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())
 
     def _write_overlays(self, result: Localization, image: np.ndarray) -> None:
         # Imported here: the panels bring Pillow's fonts and matplotlib's data path with them.
@@ -128,7 +122,7 @@ class ResultWriter:
         rows = zip(result.labels.tolist(), result.class_names, result.scores, result.upsampled(size), result.boxes)
         for label, name, score, cam, boxes in rows:
             drawn = draw_boxes(blend_map(picture, cam), scale_boxes(boxes, result.size, size))
-            write_bytes(
+            write_whole(
                 self.path('overlays', result.name, f'.{label}.jpg'),
                 encode(add_caption(drawn, f'{name} {score:.2f}'), '.jpg'),
             )
@@ -163,4 +157,4 @@ class ResultWriter:
             'annotations': self.annotations,
             'categories': [{'id': label, 'name': name} for label, name in names.items()],
         }
-        write_bytes(self.out_dir / 'boxes.json', json.dumps(content, ensure_ascii=False).encode())
+        write_whole(self.out_dir / 'boxes.json', json.dumps(content, ensure_ascii=False).encode())

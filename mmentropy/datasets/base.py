@@ -21,7 +21,7 @@ from mmpretrain.datasets import BaseDataset
 
 from mmentropy.datasets.parsing import check_box, join
 from mmentropy.datasets.transforms.loading import BadSampleError, is_loader, load_sample
-from mmentropy.safe_files import load_npz
+from mmentropy.safe_files import load_npz, written_whole
 
 #: Indices of fewer entries are parsed anew each time: reading them is quicker than a user's doubt about a stale cache.
 CACHE_FROM = 100_000
@@ -289,10 +289,8 @@ class LocalizationDataset(BaseDataset):
 
     def _write_cache(self, cache: Path) -> None:
         try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            temporary = cache.with_suffix(f'.{os.getpid()}.tmp.npz')
-            np.savez(temporary, data_bytes=self.data_bytes, data_address=self.data_address)
-            temporary.replace(cache)
+            with written_whole(cache) as partial, open(partial, 'wb') as file:
+                np.savez(file, data_bytes=self.data_bytes, data_address=self.data_address)
         except OSError as error:  # a read-only home must not stop a training
             print_log(f'the index is not cached: {error}', logger='current', level=logging.WARNING)
 

@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mmentropy.safe_files import load_json
+from mmentropy.safe_files import load_json, write_whole, written_whole
 
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.zip')
 
@@ -88,19 +88,13 @@ def is_archive(path: Path) -> bool:
 
 def write_file(target: Path, stream: IO[bytes]) -> None:
     """Copy a stream to a temporary name and rename it, so that a crash leaves no half file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f'.{target.name}.part')
-    with open(temporary, 'wb') as file:
+    with written_whole(target) as partial, open(partial, 'wb') as file:
         shutil.copyfileobj(stream, file, 1 << 20)
-    os.replace(temporary, target)
 
 
 def write_lines(target: Path, lines: list[str]) -> None:
     """Write a text file, temporary name first; one row a line."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f'.{target.name}.part')
-    temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
-    os.replace(temporary, target)
+    write_whole(target, '\n'.join(lines) + '\n')
 
 
 def unpack(archive: Path, target: Path, source: Source, advance: Callable[[int], None] = lambda done: None) -> int:
@@ -225,14 +219,13 @@ def link_tree(tree: Path, target: Path, source: Source, copy: bool = False) -> i
         place = target / inside
         if place.exists() and place.stat().st_size == path.stat().st_size:
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_name(f'.{place.name}.part')
-        temporary.unlink(missing_ok=True)
         if copy:
-            shutil.copyfile(path, temporary)
+            with written_whole(place) as partial:
+                shutil.copyfile(path, partial)
         else:
-            temporary.symlink_to(path.resolve())
-        os.replace(temporary, place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)
+            place.symlink_to(path.resolve())
         count += 1
     return count
 

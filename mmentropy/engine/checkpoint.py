@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import zipfile
@@ -52,30 +51,6 @@ def trust_checkpoints(trust: bool) -> None:
     if hasattr(host, 'get_torch_safe_globals'):
         # The maintained mmengine admits all of getattr, from which a file can reach any function: ours is the list.
         host.get_torch_safe_globals = list
-
-
-def write_aside(path: Path, data: bytes) -> None:
-    """Write to a temporary name, flush to the disk, rename: a crash leaves the file that was there before.
-
-    Raises:
-        OSError: if there is no space left, in one sentence; the unfinished file is removed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{os.getpid()}.part')
-    try:
-        with open(partial, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise OSError(
-            f'{path} could not be written, the disk is full; free {len(data) / 2**20:.0f} MiB and start again with '
-            '--resume: earlier checkpoints are whole'
-        ) from None
 
 
 def broken(path: Path) -> str | None:

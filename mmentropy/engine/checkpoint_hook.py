@@ -12,8 +12,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 
 from mmentropy.registry import HOOKS
+from mmentropy.safe_files import remove_partial, write_whole
 
-from .checkpoint import host_curves, misfit, plain_curves, write_aside
+from .checkpoint import host_curves, misfit, plain_curves
 from .random_state import random_states, restore_own
 
 #: Where the message hub, and with it every checkpoint, keeps the random numbers of all processes.
@@ -26,7 +27,7 @@ class WholeFileBackend(LocalBackend):
     """The local disk, whose files are there whole or not at all."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        write_aside(Path(filepath), obj)
+        write_whole(filepath, obj, 'start again with --resume: earlier checkpoints are whole')
 
 
 register_backend('mmentropy_whole', WholeFileBackend, force=True)
@@ -51,6 +52,8 @@ class WholeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if is_main_process():
+            remove_partial(Path(runner.work_dir))
         if self.backend_args is None and type(self.file_backend) is LocalBackend:
             self.backend_args = {'backend': 'mmentropy_whole'}
             self.file_backend = get_file_backend(self.out_dir, backend_args=self.backend_args)
@@ -100,7 +103,7 @@ class WholeCheckpointHook(CheckpointHook):
         )
         runner.message_hub.runtime_info.pop(RANDOM_STATES)
         if is_main_process():
-            write_aside(Path(runner.work_dir, 'last_checkpoint'), path.encode())
+            write_whole(Path(runner.work_dir, 'last_checkpoint'), path)
         return path
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

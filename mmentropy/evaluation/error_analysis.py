@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from mmentropy.ops.errors import KINDS, SIZE_BINS, localization_error, object_sh
 from mmentropy.ops.localization import contour_boxes, quantize_map, threshold_levels
 from mmentropy.ops.maps import upsample_map
 from mmentropy.registry import METRICS
+from mmentropy.safe_files import written_whole
 from mmentropy.structures import GT_BBOXES, PRED_LABEL, PRED_SCORE
 
 from .box_localization import ground_truth_label, localizing_map
@@ -104,13 +104,10 @@ def write_tables(rows: Sequence[dict], out_dir: str | Path, classes: Sequence[st
 
 
 def _write_csv(path: Path, rows: Sequence[dict]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    with open(temporary, 'w', newline='', encoding='utf-8') as file:
+    with written_whole(path) as partial, open(partial, 'w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    temporary.replace(path)
 
 
 @METRICS.register_module()

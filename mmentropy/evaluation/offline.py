@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from mmentropy.safe_files import load_npz
+from mmentropy.safe_files import load_npz, written_whole
 
 from .counting import CountingMetric, Counts, add_counts
 from .map_files import MapFolder, OneMap, Truths, with_map
@@ -185,14 +184,10 @@ def _work(indices: range) -> Outcome:
 
 
 def _save_state(path: str | Path, key: str, done: set[int], outcome: Outcome) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     plain = {'key': key, 'done': sorted(done), 'rows': outcome.rows, 'faults': outcome.faults, 'images': outcome.images}
     arrays = {f'{i}|{name}': value for i, counts in enumerate(outcome.counts) for name, value in counts.items()}
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    with open(temporary, 'wb') as file:
+    with written_whole(path) as partial, open(partial, 'wb') as file:
         np.savez(file, plain=np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8), **arrays)
-    temporary.replace(path)
 
 
 def _load_state(path: str | Path | None, key: str) -> tuple[set[int], Outcome]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from mmentropy.ops.errors import KINDS
 from mmentropy.ops.pixel_metrics import confusions
+from mmentropy.safe_files import written_whole
 
 if TYPE_CHECKING:
     from .box_localization import BoxLocalizationMetric
@@ -32,11 +33,8 @@ def _figure(columns: int, width: float) -> Any:
 
 
 def _save(figure: Any, path: str | Path) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.stem}.tmp{path.suffix}')
-    figure.savefig(temporary, dpi=120)
-    temporary.replace(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=120, format=Path(path).suffix[1:])
 
 
 def plot_errors(tables: Sequence[Mapping[str, Any]], path: str | Path) -> None:

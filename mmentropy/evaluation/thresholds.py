@@ -8,23 +8,19 @@ the validation split, as ``tools/test.py`` and ``tools/eval_maps.py`` write it, 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmentropy.safe_files import load_json
+from mmentropy.safe_files import load_json, remove_partial, write_whole
 
 KEY = 'threshold@'
 
 
 def save_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
     """Write figures, with the thresholds among them, as JSON; to a temporary name first, so no half file is left."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    temporary.write_text(json.dumps(dict(metrics), indent=2) + '\n', encoding='utf-8')
-    temporary.replace(path)
+    remove_partial(Path(path).parent)
+    write_whole(path, json.dumps(dict(metrics), indent=2) + '\n')
 
 
 def load_thresholds(path: str | Path, prefix: str | None = 'wsol') -> dict[str, float]:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,42 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmentropy.safe_files import load_npz
-
-#: Ending of unfinished files; a stage removes those that a killed run left.
-PARTIAL = '.part'
-
-
-class DiskFullError(OSError):
-    """No space left: unlike a bad image, this ends the run."""
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write to a temporary name, flush to the disk, rename: a killed run leaves no half file under the final name.
-
-    Raises:
-        DiskFullError: if there is no space left; the unfinished file is removed.
-    """
-    partial = path.with_name(f'{path.name}.{os.getpid()}{PARTIAL}')
-    try:
-        with open(partial, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                f'{path.parent}: the disk is full; free some space and start again, finished files are kept'
-            ) from None
-        raise
-
-
-def remove_partial(folder: Path) -> None:
-    """Remove what a killed run left unfinished."""
-    for path in folder.glob(f'*{PARTIAL}'):
-        path.unlink(missing_ok=True)
+from mmentropy.safe_files import load_npz, write_whole
 
 
 @dataclass

@@ -17,9 +17,8 @@ from mmengine.config import Config, ConfigDict
 
 from mmentropy import __version__
 from mmentropy.registry import STAGES
-from mmentropy.safe_files import load_json
+from mmentropy.safe_files import load_json, remove_partial, write_whole
 
-from .files import remove_partial, write_whole
 from .stage import Context, Stage
 from .voc_folder import VOCFolder
 

@@ -17,8 +17,9 @@ from mmengine.structures import BaseDataElement
 from mmentropy.datasets.palette import palette_png
 from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
 from mmentropy.registry import STAGES
+from mmentropy.safe_files import write_whole
 
-from .files import read_label_png, write_whole
+from .files import read_label_png
 from .stage import Context, ScoreStage
 from .training import load_host_model
 

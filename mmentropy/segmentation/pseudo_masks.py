@@ -8,8 +8,9 @@ import numpy as np
 from mmentropy.datasets.palette import palette_png
 from mmentropy.ops.maps import resize_map
 from mmentropy.registry import STAGES
+from mmentropy.safe_files import write_whole
 
-from .files import ImageMaps, read_label_png, write_list, write_whole
+from .files import ImageMaps, read_label_png, write_list
 from .stage import IGNORE, Context, ScoreStage, label_map
 
 

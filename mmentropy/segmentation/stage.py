@@ -18,8 +18,9 @@ from rich.progress import Progress
 
 from mmentropy.ops.maps import resize_map
 from mmentropy.ops.seed_curve import IGNORE
+from mmentropy.safe_files import DiskFullError, remove_partial
 
-from .files import DiskFullError, ImageMaps, remove_partial, write_list
+from .files import ImageMaps, write_list
 from .voc_folder import VOCFolder
 
 #: Errors of one image: written down, and the rest goes on.

@@ -17,8 +17,8 @@ from torch import nn
 
 from mmentropy.engine import trust_checkpoints
 from mmentropy.registry import STAGES
+from mmentropy.safe_files import write_whole
 
-from .files import write_whole
 from .stage import Context, Stage
 
 

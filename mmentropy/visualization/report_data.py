@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mmentropy.safe_files import load_npz
+from mmentropy.safe_files import load_npz, write_whole
 
 #: Fields of a sample that are arrays in the file, one for each sample that has it.
 ARRAYS = ('boxes', 'cam', 'best_iou', 'entropy_map', 'thumb')
@@ -81,10 +80,7 @@ class ReportData:
                 arrays[f'thumb.{i}'] = np.frombuffer(sample.thumb, np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-        partial.write_bytes(buffer.getvalue())
-        partial.replace(path)
+        write_whole(path, buffer.getvalue())
 
     @classmethod
     def load(cls, path: str | Path) -> ReportData:

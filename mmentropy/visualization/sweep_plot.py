@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmentropy.ops.regularizer_optimum import optimal_entropy
+from mmentropy.safe_files import written_whole
 
 from .tables import Measured
 
@@ -43,11 +44,8 @@ def best_point(points: Sequence[SweepPoint], key: str) -> SweepPoint | None:
 def plot_sweep(points: Sequence[SweepPoint], path: str | Path, num_classes: int, **options) -> None:
     """Write :func:`sweep_figure` as a picture, to a temporary name first."""
     figure = sweep_figure(points, num_classes, **options)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.stem}.tmp{path.suffix}')
-    figure.savefig(temporary, dpi=120)
-    temporary.replace(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=120, format=Path(path).suffix[1:])
 
 
 def sweep_figure(

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from mmentropy.safe_files import write_whole
 
 #: Figures of which less is better; the best of a column is set in bold.
 LOWER_IS_BETTER = ('loss', 'error', 'part_coverage', 'mass_background')
@@ -130,7 +131,6 @@ def write_tables(out: str | Path, table: Table, columns: Sequence[str] | None = 
     out = Path(out)
     if out.suffix in ('.md', '.csv', '.tex'):
         out = out.with_suffix('')
-    out.parent.mkdir(parents=True, exist_ok=True)
     shown = columns_of(table, columns)
     texts = {
         '.md': markdown_table(table, shown),
@@ -140,9 +140,7 @@ def write_tables(out: str | Path, table: Table, columns: Sequence[str] | None = 
     paths = []
     for suffix, text in texts.items():
         path = out.with_name(out.name + suffix)
-        temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-        temporary.write_text(text, encoding='utf-8')
-        temporary.replace(path)
+        write_whole(path, text)
         paths.append(path)
     return paths
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ from mmengine.visualization import Visualizer
 
 from mmentropy import structures as fields
 from mmentropy.registry import VISUALIZERS
+from mmentropy.safe_files import write_whole
 
 from .panels import draw_localization_panel, scale_boxes
 
@@ -21,13 +21,10 @@ from .panels import draw_localization_panel, scale_boxes
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """An RGB image as a file in the format of its suffix; written beside and renamed, so never half there."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     found, data = cv2.imencode(path.suffix or '.png', np.ascontiguousarray(image[..., ::-1]))
     if not found:
         raise ValueError(f'{path}: OpenCV cannot write an image of shape {image.shape} as {path.suffix!r}')
-    partial = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)
+    write_whole(path, data.tobytes())
 
 
 def _class_name(label: int, classes: tuple[str, ...] | None) -> str:

@@ -18,7 +18,6 @@ from mmentropy.engine.checkpoint import (
     latest_whole,
     misfit,
     plain_curves,
-    write_aside,
 )
 from mmentropy.engine.random_state import random_state, set_random_state
 from mmentropy.engine.startup import choose_checkpoint, first_line, use_safe_run
@@ -80,20 +79,6 @@ def test_another_models_checkpoint_is_refused():
     assert misfit(model, other) == '1 have another shape, for example 0.weight: (5, 2) instead of (3, 2)'
     for whole in (True, False):
         assert 'not one of its 6 entries is there' in misfit(model, {'conv.weight': torch.ones(1)}, whole)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / 'new' / 'a.pth'
-    write_aside(path, b'first')
-
-    def full(number):
-        raise OSError(28, 'No space left on device')
-
-    monkeypatch.setattr('mmentropy.engine.checkpoint.os.fsync', full)
-    with pytest.raises(OSError, match=r'^.*a\.pth could not be written, the disk is full; free 3 MiB and start again'):
-        write_aside(path, bytes(3 * 2**20))
-    assert [file.name for file in path.parent.iterdir()] == ['a.pth']
-    assert path.read_bytes() == b'first'
 
 
 def test_curves_are_plain_and_come_back(tmp_path):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmentropy.safe_files import DiskFullError, write_whole
 from mmentropy.segmentation import Context, ImageMaps, SeedPipeline
-from mmentropy.segmentation.files import DiskFullError, write_whole
 
 
 def build(chain, voc, folder, **options) -> SeedPipeline:
@@ -160,7 +160,7 @@ def test_processes_and_shards_give_the_same_files(voc, chain, finished, tmp_path
 
 def run_slowly(chain, voc, folder) -> None:
     """In a process to be killed: every file takes a while, so that the kill falls into an unfinished one."""
-    from mmentropy.segmentation import files
+    from mmentropy import safe_files
 
     real = os.fsync
 
@@ -168,7 +168,7 @@ def run_slowly(chain, voc, folder) -> None:
         time.sleep(0.12)
         real(number)
 
-    files.os.fsync = slow
+    safe_files.os.fsync = slow
     build(chain, voc, folder).run()
 
 
@@ -259,7 +259,7 @@ def test_nothing_at_all_can_be_done(voc, chain, tmp_path):
 
 
 def test_a_full_disk_ends_the_run_and_a_second_start_goes_on(voc, chain, finished, tmp_path, monkeypatch):
-    from mmentropy.segmentation import files
+    from mmentropy import safe_files
 
     real, count = os.fsync, [0]
 
@@ -269,11 +269,11 @@ def test_a_full_disk_ends_the_run_and_a_second_start_goes_on(voc, chain, finishe
             raise OSError(errno.ENOSPC, 'No space left on device')
         real(number)
 
-    monkeypatch.setattr(files.os, 'fsync', full)
+    monkeypatch.setattr(safe_files.os, 'fsync', full)
     with pytest.raises(DiskFullError, match='the disk is full; free some space and start again'):
         build(chain, voc, tmp_path).run()
     assert not list(tmp_path.rglob('*.part'))
-    monkeypatch.setattr(files.os, 'fsync', real)
+    monkeypatch.setattr(safe_files.os, 'fsync', real)
     build(chain, voc, tmp_path).run()
     assert contents(tmp_path) == contents(finished[0])
 

@@ -57,7 +57,7 @@ def test_files_hold_what_was_found(tmp_path):
     mask = cv2.imread(str(tmp_path / 'masks/sub/x.jpg.3.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask > 0, found.masks[0])
     assert cv2.imread(str(tmp_path / 'overlays/sub/x.jpg.1.jpg')).shape == (60, 60, 3)
-    assert not list(tmp_path.rglob('*.tmp'))
+    assert not list(tmp_path.rglob('*.part'))
     with pytest.raises(ValueError, match='unknown kind'):
         ResultWriter(tmp_path, ('pictures',))
 

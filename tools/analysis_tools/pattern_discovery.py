@@ -35,7 +35,7 @@ def main() -> None:
     from rich.table import Table
 
     from mmentropy.apis.analysis import discover_patterns, open_run, photos
-    from mmentropy.apis.writing import write_bytes
+    from mmentropy.safe_files import write_whole
 
     reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
     data = sets[args.split]
@@ -48,7 +48,7 @@ def main() -> None:
     Console().print(table)
     if args.out:
         content = {names[c]: [[names[o], share, holds] for o, share, holds in rows] for c, rows in found.items()}
-        write_bytes(args.out, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        write_whole(args.out, json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
 if __name__ == '__main__':

@@ -1,0 +1,82 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Files are there whole or in their earlier state, whatever ends the writing; leftovers go, others' work stays."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import signal
+
+import pytest
+
+from mmentropy.safe_files import DiskFullError, remove_partial, write_whole, written_whole
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path, monkeypatch):
+    path = tmp_path / 'new' / 'a.pth'
+    write_whole(path, b'first')
+
+    def full(number):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('mmentropy.safe_files.os.fsync', full)
+    words = (
+        r'^.*a\.pth could not be written, the disk is full; free some space and start again, finished files are kept$'
+    )
+    with pytest.raises(DiskFullError, match=words):
+        write_whole(path, 'second')
+    assert names(path.parent) == ['a.pth']
+    assert path.read_bytes() == b'first'
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, ValueError('its own words')])
+def test_a_block_that_fails_leaves_nothing(tmp_path, error):
+    def fail() -> None:
+        with written_whole(tmp_path / 'a.txt') as partial:
+            partial.write_text('half')
+            raise error
+
+    with pytest.raises(error if isinstance(error, type) else ValueError, match=r'its own words|^$'):
+        fail()
+    assert names(tmp_path) == []
+
+
+def test_text_is_utf8_and_the_last_writer_wins(tmp_path):
+    write_whole(tmp_path / 'a', 'ß→θ')
+    assert (tmp_path / 'a').read_bytes() == 'ß→θ'.encode()
+    with written_whole(tmp_path / 'a') as partial:
+        partial.write_bytes(b'new')
+        assert (tmp_path / 'a').read_bytes() == 'ß→θ'.encode()  # until the end of the block
+    assert (tmp_path / 'a').read_bytes() == b'new'
+
+
+def _write_and_wait(path, started) -> None:
+    with written_whole(path) as partial:
+        partial.write_text('half')
+        started.set()
+        signal.pause()
+
+
+def test_leftovers_of_the_dead_go_and_files_of_the_living_stay(tmp_path):
+    context = multiprocessing.get_context('fork')
+    started = context.Event()
+    process = context.Process(target=_write_and_wait, args=(tmp_path / 'a-1.npz', started))
+    process.start()
+    started.wait(60)
+    foreign = f'b.npz.{platform.node()}x-1.part'  # another machine's: no process number of ours
+    strangers = ['c.part', 'd.npz.part', foreign]
+    for name in strangers:
+        (tmp_path / name).touch()
+    (tmp_path / f'e.npz.{platform.node()}-{os.getpid()}.part').touch()  # of an earlier process with our number
+    remove_partial(tmp_path)
+    living = f'a-1.npz.{platform.node()}-{process.pid}.part'
+    assert names(tmp_path) == sorted([living, *strangers])
+    process.kill()
+    process.join()
+    remove_partial(tmp_path)
+    assert names(tmp_path) == sorted(strangers)
