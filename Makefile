@@ -27,6 +27,12 @@ $(STAMP): setup.py requirements/constraints.txt
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "error: mmentropy needs Python 3.10 or newer, $(PYTHON) is older; set PYTHON=python3.11, say"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
+ifeq ($(FAMILY),openmmlab)
+	@# mmcv's set-up needs old setuptools, and finds torch to compile its operators with only outside of pip's own
+	@# build environment: half an hour on two cores.
+	$(BIN)/python -m pip install --quiet 'torch<2.6' torchvision 'numpy<2' 'setuptools<81' wheel ninja psutil
+	MMCV_WITH_OPS=1 $(BIN)/python -m pip install --quiet --no-build-isolation 'mmcv>=2.0,<2.2'
+endif
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[$(FAMILY),test]'
 	@touch $@
 

@@ -12,7 +12,7 @@ VERSION = re.search(r"__version__ = '([^']+)'", (HERE / 'mmentropy/__init__.py')
 # The maintained family: nothing to compile. mmsegmentation imports ftfy and regex without declaring them.
 ONEDL = ['onedl-mmengine>=0.10.10', 'onedl-mmcv>=2.3', 'onedl-mmpretrain>=1.3', 'onedl-mmsegmentation>=1.4']
 # The original family, whose last releases need these older partners.
-OPENMMLAB = ['mmengine>=0.10.4', 'mmcv>=2.0', 'mmpretrain>=1.2', 'mmsegmentation>=1.2.2']
+OPENMMLAB = ['mmengine>=0.10.4', 'mmcv>=2.0,<2.2', 'mmpretrain>=1.2', 'mmsegmentation>=1.2.2']
 OPENMMLAB += ['torch<2.6', 'numpy<2', 'setuptools<81']
 HOST_GAPS = ['ftfy', 'regex']
 

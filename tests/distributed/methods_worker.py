@@ -22,8 +22,9 @@ from mmengine.optim import OptimWrapper
 from mmentropy.engine import CpuAmpOptimWrapper
 from mmentropy.engine.compiling import compile_what_goes
 
-#: Whose loss is a mean over samples, so that two halves of a batch give the whole batch's gradient.
-SEPARABLE = ('efw', 'ent', 'acol', 'minmax')
+#: Whose losses are means over the locations that count, wherever in the batch they are: a part of a batch has another
+#: divisor. With the same images in every part the divisors agree.
+COUNTED = ('spg', 'affinity')
 COMPILED = ('ent', 'minmax')
 
 
@@ -73,23 +74,64 @@ def with_autocast(method: str) -> dict:
     return dict(losses=losses, dtypes=dtypes, finite=bool(torch.isfinite(weights(model)).all()))
 
 
+def separable(method: str) -> tuple[torch.nn.Module, list[dict]]:
+    """A model in which a sample does not depend on the others of its batch, and the four quarters of a batch."""
+    model, batches = fresh(method)
+    freeze_statistics(model)
+    for module in model.modules():  # ADL and RDAP draw once a batch whether to erase: here they always do
+        if hasattr(module, 'drop_rate'):
+            module.drop_rate = 1.0
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd):
+            module.eval()
+    batch, n = batches[0], len(batches[0]['inputs']) // 4
+    quarters = [{key: value[i * n : (i + 1) * n] for key, value in batch.items()} for i in range(4)]
+    return model, [quarters[0]] * 4 if method in COUNTED else quarters
+
+
+def together(parts: list[dict]) -> dict:
+    return {key: [item for part in parts for item in part[key]] for key in parts[0]}
+
+
+def difference(found: torch.Tensor, wanted: torch.Tensor, start: torch.Tensor) -> dict:
+    """How far two steps from ``start`` end apart, and how long the wanted one is: largest entry each."""
+    return dict(difference=(found - wanted).abs().max().item(), size=(wanted - start).abs().max().item())
+
+
+def whole_step(method: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights before and after one step on the whole batch, in one process."""
+    model, parts = separable(method)
+    start = weights(model)
+    step(model, together(parts), sgd(model))
+    return start, weights(model)
+
+
 def accumulated(method: str) -> dict:
-    """The largest difference between two accumulated halves and one whole batch, and the step's own size."""
-    ends, start = [], None
-    for halves in (False, True):
-        model, batches = fresh(method)
-        freeze_statistics(model)
-        start = weights(model)
-        batch, n = batches[0], len(batches[0]['inputs'])
-        if not halves:
-            step(model, batch, sgd(model))
-        else:
-            optimizer = sgd(model, accumulative_counts=2)
-            optimizer.initialize_count_status(model, 0, 2)
-            for part in (slice(0, n // 2), slice(n // 2, n)):
-                step(model, {key: value[part] for key, value in batch.items()}, optimizer)
-        ends.append(weights(model))
-    return dict(difference=(ends[0] - ends[1]).abs().max().item(), size=(ends[0] - start).abs().max().item())
+    """Two accumulated halves in one process against one whole batch."""
+    start, wanted = whole_step(method)
+    model, parts = separable(method)
+    optimizer = sgd(model, accumulative_counts=2)
+    optimizer.initialize_count_status(model, 0, 2)
+    for half in (parts[:2], parts[2:]):
+        step(model, together(half), optimizer)
+    return difference(weights(model), wanted, start)
+
+
+def accumulated_under_ddp(rank: int, method: str, wrapper: type[OptimWrapper]) -> dict:
+    """Two accumulated quarters in each of two processes against one whole batch in one process."""
+    start, wanted = whole_step(method)
+    model, parts = separable(method)
+    wrapped = MMDistributedDataParallel(model, device_ids=None)
+    optimizer = sgd(model, wrapper, accumulative_counts=2)
+    optimizer.initialize_count_status(wrapped, 0, 2)
+    moved = []
+    for part in parts[2 * rank : 2 * rank + 2]:
+        step(wrapped, part, optimizer)
+        moved.append(not torch.equal(weights(model), start))
+    own = weights(model)
+    both = [torch.empty_like(own) for _ in range(2)]
+    dist.all_gather(both, own)
+    cosine = torch.cosine_similarity(own - start, wanted - start, dim=0).item()
+    return dict(moved=moved, equal=torch.equal(*both), cosine=cosine, **difference(own, wanted, start))
 
 
 def compiled(method: str) -> dict:
@@ -111,13 +153,14 @@ def work(rank: int, folder: str) -> None:
     for method in METHODS:
         try:
             found[method] = dict(ddp=under_ddp(rank, method))
+            for name, wrapper in (('float32', OptimWrapper), ('bfloat16', CpuAmpOptimWrapper)):
+                found[method][name] = accumulated_under_ddp(rank, method, wrapper)
         except RuntimeError:
             found[method] = dict(ddp=dict(error=traceback.format_exc()))
     dist.destroy_process_group()
     for method in METHODS[rank::2]:  # one process each from here on
         found[method]['amp'] = with_autocast(method)
-        if method in SEPARABLE:
-            found[method]['accumulated'] = accumulated(method)
+        found[method]['accumulated'] = accumulated(method)
         if method in COMPILED:
             found[method]['compiled'] = compiled(method)
     Path(folder, f'{rank}.json').write_text(json.dumps(found))

@@ -10,7 +10,6 @@ import pytest
 from launch import work
 
 METHODS = ('efw', 'ent', 'adl', 'rdap', 'acol', 'spg', 'minmax', 'dsrg', 'affinity')
-SEPARABLE = ('efw', 'ent', 'acol', 'minmax')
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +37,23 @@ def test_autocast_trains_float32_weights_with_nearly_the_same_loss(found, method
     assert amp['dtypes'] == ['torch.float32']
 
 
-@pytest.mark.parametrize('method', SEPARABLE)
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_accumulated_quarters_in_two_processes_are_the_whole_batch(found, method, precision):
+    """Two quarters each, gradients exchanged with the second alone; with autocast up to bfloat16's three digits."""
+    assert [rank[method]['ddp'].get('error') for rank in found] == [None, None]
+    for result in (rank[method][precision] for rank in found):
+        assert result['moved'] == [False, True]
+        assert result['equal']
+        assert result['size'] > 1e-5
+        if precision == 'float32':
+            assert result['difference'] < 1e-4 * result['size'] + 1e-7
+        else:
+            assert result['cosine'] > 0.95
+            assert result['difference'] > 1e-4 * result['size']  # it was another precision
+
+
+@pytest.mark.parametrize('method', METHODS)
 def test_two_accumulated_halves_are_the_whole_batch(found, method):
     """Batch norm is in evaluation mode here: its batch statistics are those of the part it sees."""
     result = next(rank[method]['accumulated'] for rank in found if 'accumulated' in rank[method])
