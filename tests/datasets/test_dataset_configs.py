@@ -152,3 +152,57 @@ def test_voc12_seg_in_mmseg(tmp_path: Path) -> None:
                 assert labels.shape[1] <= size[0]
                 assert labels.shape[2] <= size[1]
             assert set(labels.unique().tolist()) <= {0, 4, 8, 15, 255}
+
+
+def resize_photographs(root: Path, width: int, height: int, color: tuple[int, int, int]) -> None:
+    """Every photograph becomes one of a single colour (RGB) and this size; annotations stay as they are."""
+    from PIL import Image
+
+    for path in root.rglob('*.jpg'):
+        Image.new('RGB', (width, height), color).save(path, quality=100, subsampling=0)
+
+
+def test_photographs_of_one_pixel(tmp_path: Path) -> None:
+    """They fill the crop with their colour, in training and in validation."""
+    root, color = worlds.cub(tmp_path), (200, 60, 90)
+    resize_photographs(root, 1, 1, color)
+    worlds.text(root / 'bounding_boxes.txt', *(f'{i} 0 0 1 1' for i in (11, 12, 13, 14)))
+    worlds.text(root / 'metadata/val/image_sizes.txt', '002.Laysan_Albatross/307.jpg,1,1')
+    worlds.text(root / 'metadata/val/localization.txt', '002.Laysan_Albatross/307.jpg,0,0,1,1')
+    cfg = Config.fromfile(CONFIGS / 'cub.py')
+    want = (torch.tensor(color) - torch.tensor(cfg.data_preprocessor.mean)) / torch.tensor(cfg.data_preprocessor.std)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        for key in ('train_dataloader', 'val_dataloader'):
+            inputs = batch_of(cfg, key, root)['inputs']
+            assert inputs.shape[2:] == (224, 224)
+            assert (inputs - want[:, None, None]).abs().max() < 0.08  # JPEG: some grey levels of 57
+
+
+@pytest.mark.parametrize(('width', 'height'), [(2, 2), (7, 3)])  # the host's loader squeezes labels one pixel wide
+def test_segmentation_of_photographs_smaller_than_the_crop(width: int, height: int, tmp_path: Path) -> None:
+    """Enlarged to what the protocol says; what the crop lacks is padded, and its labels are ignored."""
+    import cv2
+    from mmseg.utils import register_all_modules
+
+    root = worlds.voc(tmp_path)
+    resize_photographs(root, width, height, (10, 250, 10))
+    for path in [*root.rglob('SegmentationClass*/*.png')]:
+        cv2.imwrite(str(path), np.full((height, width), 8, np.uint8))
+    cfg = Config.fromfile(CONFIGS / 'voc12_seg.py')
+    cfg.train_dataloader.dataset.pipeline[2].ratio_range = (0.5, 0.5)
+    loader = cfg.train_dataloader.copy()
+    loader.update(num_workers=0, persistent_workers=False, batch_size=2)
+    loader.dataset.data_root = str(root)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        register_all_modules(init_default_scope=False)
+        batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+        batch = MODELS.build(cfg.data_preprocessor)(batch, training=True)
+    assert batch['inputs'].shape[2:] == (512, 512)
+    scale = 256 / min(width, height)
+    rows, columns = (min(512, round(scale * side)) for side in (height, width))
+    for image, sample in zip(batch['inputs'], batch['data_samples']):
+        labels = sample.gt_sem_seg.data[0]
+        inside = labels == 8
+        assert (labels[~inside] == 255).all()
+        assert inside.sum() == rows * columns
+        assert (image[:, ~inside] == 0).all()
