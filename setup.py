@@ -32,7 +32,7 @@ setup(
         'openmmlab': OPENMMLAB + HOST_GAPS,
         # nbclient and ipykernel run the notebooks, pyyaml reads the metafiles.
         'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml'],
-        'docs': ['sphinx', 'furo', 'myst-parser'],
+        'docs': ['sphinx', 'furo', 'myst-parser', 'sphinx-mathjax-offline'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

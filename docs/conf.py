@@ -15,6 +15,7 @@ copyright = 'mmentropy authors, Apache License 2.0'
 release = version = Path(__file__).parents[1].joinpath('mmentropy/__init__.py').read_text().split("'")[1]
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
+extensions += ['sphinx-mathjax-offline']  # formulae of the reference without a network, too
 source_suffix = {'.md': 'markdown'}
 exclude_patterns = ['_build']
 myst_heading_anchors = 3
