@@ -25,7 +25,6 @@ from mmentropy.engine.compiling import compile_what_goes
 #: Whose losses are means over the locations that count, wherever in the batch they are: a part of a batch has another
 #: divisor. With the same images in every part the divisors agree.
 COUNTED = ('spg', 'affinity')
-COMPILED = ('ent', 'minmax')
 
 
 def sgd(model: torch.nn.Module, wrapper: type[OptimWrapper] = OptimWrapper, **options) -> OptimWrapper:
@@ -137,6 +136,7 @@ def accumulated_under_ddp(rank: int, method: str, wrapper: type[OptimWrapper]) -
 def compiled(method: str) -> dict:
     """The losses of two steps, as they are and under ``torch.compile`` with the backend that traces and no more."""
     losses = []
+    torch._dynamo.reset()
     compile_what_goes(method)
     for wrap in (lambda function: function, lambda function: torch.compile(function, backend='eager')):
         model, batches = fresh(method)
@@ -161,8 +161,7 @@ def work(rank: int, folder: str) -> None:
     for method in METHODS[rank::2]:  # one process each from here on
         found[method]['amp'] = with_autocast(method)
         found[method]['accumulated'] = accumulated(method)
-        if method in COMPILED:
-            found[method]['compiled'] = compiled(method)
+        found[method]['compiled'] = compiled(method)
     Path(folder, f'{rank}.json').write_text(json.dumps(found))
 
 
