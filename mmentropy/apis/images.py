@@ -55,7 +55,10 @@ def _read_file(path: Path) -> np.ndarray:
         raise ValueError(f'{path}: more than {MAX_PIXELS / 1e6:.0f} megapixels; scale the image down first') from None
     except UnidentifiedImageError:
         raise ValueError(f'{path}: not an image in a format that Pillow reads') from None
-    except (OSError, SyntaxError, EOFError) as error:
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(f'{path}: '):
+            raise  # our own sentence
+        # Pillow's decoders raise what they please on damaged files: OSError, SyntaxError, bare ValueErrors, ...
         raise ValueError(f'{path}: the image cannot be decoded ({error})') from None
 
 

@@ -64,6 +64,8 @@ FOUND = [
     ('flowers', 'setid.mat', mat(trnid=np.array(['a', 'b'], object))),  # TypeError: '<=' of int and str
     ('flowers', 'imagelabels.mat', mat(labels='daisies')),
     ('our maps', 'a.npz', npz(labels=np.array([1]), maps=np.ones(3), size=np.array([2, 2]), background=False)),
+    ('any image', 'a.png', picture('PNG').replace(b'\x00\x00\x00\rIHDR', b'\x00\x00\x00\tIHDR')),  # a bare ValueError
+    ('any gif', 'a.gif', picture('GIF')[:30] + picture('GIF')[31:]),  # likewise: tile cannot extend outside image
     ('report', 'report.npz', npz(head=np.frombuffer(b'[]', np.uint8))),  # AttributeError
 ]
 
