@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
+from types import FunctionType
 
 import numpy as np
 import torch
@@ -28,6 +28,18 @@ def _history_method(owner: type, name: str) -> object:
     return getattr(owner, name)
 
 
+def _named_getattr() -> list[object]:
+    """:func:`_history_method` under the names that pickles give to ``getattr``."""
+    if tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6):
+        return [(_history_method, name) for name in ('__builtin__.getattr', 'builtins.getattr', 'getattr')]
+    named = []
+    for module in ('__builtin__', 'builtins'):  # torch 2.5 takes no pairs; it goes by the names that functions carry
+        function = FunctionType(_history_method.__code__, globals(), 'getattr')
+        function.__module__ = module
+        named.append(function)
+    return named
+
+
 def trust_checkpoints(trust: bool) -> None:
     """Decide, for this process, whether checkpoints may hold arbitrary pickled objects.
 
@@ -41,13 +53,12 @@ def trust_checkpoints(trust: bool) -> None:
     os.environ.pop(force if trust else allow, None)
     os.environ[allow if trust else force] = '1'
     if hasattr(torch.serialization, 'add_safe_globals'):
-        reconstruct = getattr(np, '_core', None) or np.core
-        torch.serialization.add_safe_globals(
-            [*SAFE_TYPES, reconstruct.multiarray._reconstruct, reconstruct.multiarray.scalar]
-        )
-        with suppress(TypeError, AttributeError):  # torch before 2.6 takes no pairs of object and name
-            names = '__builtin__.getattr', 'builtins.getattr', 'getattr'
-            torch.serialization.add_safe_globals([(_history_method, name) for name in names])
+        try:
+            from numpy._core import multiarray
+        except ImportError:  # numpy before 1.26
+            from numpy.core import multiarray
+        torch.serialization.add_safe_globals([*SAFE_TYPES, multiarray._reconstruct, multiarray.scalar])
+        torch.serialization.add_safe_globals(_named_getattr())
     if hasattr(host, 'get_torch_safe_globals'):
         # The maintained mmengine admits all of getattr, from which a file can reach any function: ours is the list.
         host.get_torch_safe_globals = list
