@@ -28,9 +28,15 @@ def _history_method(owner: type, name: str) -> object:
     return getattr(owner, name)
 
 
+def torch_version() -> tuple[int, int]:
+    """Major and minor number of torch."""
+    major, minor = torch.__version__.split('.')[:2]
+    return int(major), int(minor)
+
+
 def _named_getattr() -> list[object]:
     """:func:`_history_method` under the names that pickles give to ``getattr``."""
-    if tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 6):
+    if torch_version() >= (2, 6):
         return [(_history_method, name) for name in ('__builtin__.getattr', 'builtins.getattr', 'getattr')]
     named = []
     for module in ('__builtin__', 'builtins'):  # torch 2.5 takes no pairs; it goes by the names that functions carry

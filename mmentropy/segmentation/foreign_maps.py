@@ -11,6 +11,11 @@ from typing import Any
 
 import numpy as np
 
+try:
+    from numpy._core import multiarray
+except ImportError:  # numpy before 1.26
+    from numpy.core import multiarray
+
 from .files import ImageMaps
 
 _ARRAY_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
@@ -47,8 +52,7 @@ class _DataUnpickler(pickle.Unpickler):
         if name == 'OrderedDict':
             return dict
         if name in ('_reconstruct', 'scalar'):
-            core = getattr(np, '_core', None) or np.core
-            return getattr(core.multiarray, name)
+            return getattr(multiarray, name)
         return getattr(np, name)
 
     def persistent_load(self, pid: Any) -> Any:

@@ -37,8 +37,6 @@ def evaluate(rank: int, world: int, folder: str) -> None:
                 metric.process(None, [samples[index]])
         results[number] = {key: value for metric in metrics for key, value in metric.evaluate(number).items()}
     Path(folder, f'{world}_{rank}.json').write_text(json.dumps(results))
-    if world > 1:
-        dist.destroy_process_group()
 
 
 def main(folder: str) -> None:

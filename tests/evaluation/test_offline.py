@@ -142,8 +142,9 @@ def test_an_interrupted_run_goes_on(folder, tmp_path, jobs):
     assert state.is_file()
     seen = []
     outcome = evaluation().run(jobs, state, 'settings', lambda done, total: seen.append(done))
-    assert seen[0] >= 2 * CHUNK - (CHUNK - 5)  # of the chunks, one is short
-    assert len(seen) == 3
+    # Four chunks of which one, of 5, is short; with two processes it may be among those that were done.
+    left = {2 * CHUNK: 2, 2 * CHUNK + 5: 1, 3 * CHUNK: 1}[seen[0]]
+    assert len(seen) == 1 + left
     assert figures_of(outcome) == expected_figures(without=(0,))
     assert outcome.faults == [('image_0.jpg', 'no map')]
     assert [row['name'] for _, row in outcome.rows] == truths.ids[1:]

@@ -23,7 +23,8 @@ def prepared(sample: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     label = int(sample['gt_label'][0])
     cam = sample['cams'].numpy()[sample['cam_labels'].tolist().index(label)]
     cam = cv2.resize(cam, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
-    cam = (cam - cam.min()) / (cam.max() - cam.min())
+    # Compared with thresholds of float64: numpy 1 would compare in float32, where a score on an edge may move.
+    cam = ((cam - cam.min()) / (cam.max() - cam.min())).astype(np.float64)
     mask, ignore = (cv2.resize(sample[k], (SIZE, SIZE), interpolation=0) > 0 for k in ('gt_mask', 'ignore_mask'))
     return cam, mask, mask | ~ignore
 
