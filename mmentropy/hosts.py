@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 #: import name -> {distribution: (lowest, below)}: the range of versions that the tests were run with.
 TESTED = {
     'mmengine': {'onedl-mmengine': ('0.10.10', '0.11'), 'mmengine': ('0.10.4', '0.11')},
-    'mmcv': {'onedl-mmcv': ('2.3', '2.4'), 'mmcv': ('2.0', '2.3')},
+    'mmcv': {'onedl-mmcv': ('2.3', '2.4'), 'mmcv': ('2.0', '2.2')},
     'mmpretrain': {'onedl-mmpretrain': ('1.3', '1.4'), 'mmpretrain': ('1.2', '1.3')},
     'mmseg': {'onedl-mmsegmentation': ('1.4', '1.5'), 'mmsegmentation': ('1.2.2', '1.3')},
 }
@@ -35,7 +35,7 @@ def require_hosts(*names: str) -> None:
     if missing:
         raise ImportError(
             f'mmentropy needs {", ".join(missing)}, which is not installed: run `pip install "mmentropy[onedl]"` '
-            '(the maintained packages, nothing to compile) or `pip install "mmentropy[openmmlab]"` (the original ones)'
+            '(the maintained packages, nothing to compile); for the original ones see docs/howto/package_families.md'
         )
     for name in names:
         if name not in _checked:
