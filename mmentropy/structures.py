@@ -35,5 +35,7 @@ CAM_LABELS = 'cam_labels'
 ENTROPY_MAP = 'entropy_map'
 ENTROPY = 'entropy'
 
+#: A label from this on is a slip of the hand: arrays and names for so many classes would fill the memory.
+MOST_CLASSES = 1_000_000
 #: What a localisation data set adds to the host's fields; ``PackInputs(algorithm_keys=LOCALIZATION_KEYS)``.
 LOCALIZATION_KEYS = (GT_BBOXES, GT_MASK, IGNORE_MASK, PART_MASK)

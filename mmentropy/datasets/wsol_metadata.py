@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmentropy.datasets.parsing import file_exists, join, read_text
+from mmentropy.structures import MOST_CLASSES
 
 T = TypeVar('T')
 Box = tuple[float, float, float, float]
@@ -92,11 +93,11 @@ def read_class_labels(path: str | Path) -> dict[str, int]:
 
     def parse(fields: list[str]) -> int:
         label = int(fields[0])
-        if label < 0:
+        if not 0 <= label < MOST_CLASSES:
             raise ValueError
         return label
 
-    return _read_table(path, 1, parse, 'path,label with a label of 0 or more')
+    return _read_table(path, 1, parse, f'path,label with a label from 0 to {MOST_CLASSES - 1}')
 
 
 def read_image_sizes(path: str | Path) -> dict[str, tuple[int, int]]:

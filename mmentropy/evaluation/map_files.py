@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mmentropy.safe_files import load_arrays
-from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, PRED_LABEL, PRED_SCORE
+from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MOST_CLASSES, PRED_LABEL, PRED_SCORE
 
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
 
@@ -149,6 +149,8 @@ def read_predictions(path: str | Path) -> dict[str, list[int]]:
                 labels = []
             if not labels or row[0] in predictions:
                 raise ValueError(f'{path}:{line}: expected image_id,best,second,… once for each image, found {row}')
+            if not 0 <= min(labels) <= max(labels) < MOST_CLASSES:
+                raise ValueError(f'{path}:{line}: labels are from 0 to {MOST_CLASSES - 1}, found {labels}')
             predictions[row[0]] = labels
     return predictions
 

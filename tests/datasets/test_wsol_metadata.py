@@ -74,6 +74,8 @@ def test_windows_line_ends_and_a_split_without_localisation(tmp_path):
         (read_image_ids, '\n', r'file\.txt holds no image id'),
         (read_class_labels, 'a.jpg,0\nb.jpg,x', r'file\.txt:2: expected path,label .* found'),
         (read_class_labels, 'a.jpg,-1', r'file\.txt:1: expected path,label'),
+        # Names for a billion classes once filled the memory.
+        (read_class_labels, 'a.jpg,999999999', r'file\.txt:1: expected path,label with a label from 0 to 999999'),
         (read_class_labels, 'a.jpg', r'file\.txt:1: expected path,label'),
         (read_class_labels, 'a.jpg,0\na.jpg,1', r"file\.txt:2: 'a\.jpg' has a row already"),
         (read_image_sizes, 'a.jpg,500', r'file\.txt:1: expected path,width,height'),

@@ -205,6 +205,10 @@ def test_predictions(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=rf'predictions\.csv:{line}: expected'):
             read_predictions(path)
+    for label in (-1, 10**9):  # one counts from the end, the other fills the memory
+        path.write_text(f'a.jpg,1,{label}\n')
+        with pytest.raises(ValueError, match=rf'predictions\.csv:1: labels are from 0 to 999999, found \[1, {label}\]'):
+            read_predictions(path)
     with pytest.raises(FileNotFoundError, match='does not exist'):
         read_predictions(tmp_path / 'none.csv')
 
