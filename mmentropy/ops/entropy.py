@@ -77,7 +77,7 @@ def location_entropy(
     Without ``chunk_size`` all logits exist once, and the gradient is kept in their place for the backward: three matrix
     products of B·H·W × D × C multiplications in all. With it the logits are never kept: forward and backward go over
     the classes ``chunk_size`` at a time with an online log-sum-exp (four products), so the memory is that of one chunk
-    and of three (H, W) maps.
+    and of four (H, W) maps.
 
     Args:
         features: (B, D, H, W) feature map. Half precision is read as it is; entropies are accumulated in float32.
@@ -213,18 +213,18 @@ class _ChunkedEntropy(torch.autograd.Function):
             chunks = (_chunk_logits(columns, weight, bias, *span) for span in ctx.spans)
             if topk is not None:
                 values, index = _online_topk(chunks, topk)
-                logsumexp, entropy = _online_entropy([values])
+                top, log_sum, entropy = _online_entropy([values])
                 if score == 'sigmoid':
                     entropy = binary_entropy(values).mean(0)
-                results.append((entropy, logsumexp, values, index))
+                results.append((entropy, top, log_sum, values, index))
             elif score == 'sigmoid':
                 total = columns.new_zeros(columns.shape[1], dtype=_accumulator(columns.dtype))
                 for z in chunks:
                     total += binary_entropy(z).sum(0)
                 results.append((total / len(weight),))
             else:
-                logsumexp, entropy = _online_entropy(chunks)
-                results.append((entropy, logsumexp))
+                top, log_sum, entropy = _online_entropy(chunks)
+                results.append((entropy, top, log_sum))
         entropy, *rest = (torch.cat(parts, -1) for parts in zip(*results))
         ctx.save_for_backward(features, weight, bias, entropy, *rest)
         return entropy.view(features.shape[0], *features.shape[2:])
@@ -271,8 +271,11 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total += a @ b
 
 
-def _online_entropy(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    """Log-sum-exp and entropy over chunks of logits: keeps m = max z, s = Σ e^(z−m), t = Σ (z−m) e^(z−m)."""
+def _online_entropy(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """m = max z, log s and the entropy over chunks of logits, with s = Σ e^(z−m) and t = Σ (z−m) e^(z−m).
+
+    m and log s stay apart: their sum, the log-sum-exp, would lose log s in the digits of a large m.
+    """
     sums: tuple[Tensor, Tensor, Tensor] | None = None
     for z in chunks:
         low = z.amax(0)
@@ -292,7 +295,7 @@ def _online_entropy(chunks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
         raise ValueError('there are no classes to take the entropy of')
     m, s, t = sums
     log_s = s.log()
-    return m + log_s, (log_s - t / s).clamp_(min=0)
+    return m, log_s, (log_s - t / s).clamp_(min=0)
 
 
 def _online_topk(chunks: Iterable[Tensor], topk: int) -> tuple[Tensor, Tensor]:
@@ -311,10 +314,11 @@ def _online_topk(chunks: Iterable[Tensor], topk: int) -> tuple[Tensor, Tensor]:
     return best
 
 
-def _entropy_slope(z: Tensor, entropy: Tensor, logsumexp: Tensor) -> Tensor:
-    """∂H/∂z_k = −p_k (log p_k + H)."""
-    log_p = z - logsumexp
-    return -log_p.exp() * (log_p + entropy)
+def _entropy_slope(z: Tensor, entropy: Tensor, top: Tensor, log_sum: Tensor) -> Tensor:
+    """∂H/∂z_k = −p_k (log p_k + H), with log p = (z − m) − log s."""
+    log_p = (z - top).sub_(log_sum)
+    p = log_p.exp()
+    return log_p.add_(entropy).mul_(p).neg_()
 
 
 def _binary_slope(z: Tensor) -> Tensor:
@@ -327,9 +331,9 @@ def _chunk_gradient(
 ) -> Tensor:
     """∂H/∂z for the classes ``start:stop``, (stop − start, n)."""
     if ctx.topk is not None:
-        entropy, logsumexp, values, index = of_group
+        entropy, top, log_sum, values, index = of_group
         softmax = ctx.score == 'softmax'
-        slope = _entropy_slope(values, entropy, logsumexp) if softmax else _binary_slope(values) / ctx.topk
+        slope = _entropy_slope(values, entropy, top, log_sum) if softmax else _binary_slope(values) / ctx.topk
         here = (index >= start) & (index < stop)
         dense = slope.new_zeros(stop - start, slope.shape[1])
         return dense.scatter_add_(0, (index - start).clamp(0, stop - start - 1), slope * here)

@@ -1,9 +1,10 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""One class, one image, black images, images of one location, bfloat16: defined, and by value."""
+"""One class, one image, black images, images of one location, half precision: defined, and by value."""
 
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -105,13 +106,38 @@ def test_an_image_of_one_location():
         torch.testing.assert_close(logits.softmax(0), b.pred_score[a.cam_labels])
 
 
-def test_bfloat16_keeps_entropies_in_float32():
+@pytest.mark.parametrize(('dtype', 'digits'), [(torch.bfloat16, 0.05), (torch.float16, 0.005)])
+def test_half_precision_keeps_entropies_in_float32(dtype, digits):
     features, weight = torch.randn(2, 16, 5, 5), torch.randn(7, 16)
     exact = location_entropy(features.double(), weight.double())
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast('cpu', dtype):
         found = location_entropy(features, weight)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), exact, rtol=0, atol=0.05)
-    half = location_entropy(features.to(torch.bfloat16), weight.to(torch.bfloat16))
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=digits)
+    half = location_entropy(features.to(dtype), weight.to(dtype))
     assert half.dtype == torch.float32
-    torch.testing.assert_close(half.double(), exact, rtol=0, atol=0.05)
+    torch.testing.assert_close(half.double(), exact, rtol=0, atol=digits)
+
+
+@pytest.mark.parametrize('chunk_size', [None, 3])
+def test_logits_at_the_end_of_float16(chunk_size):
+    """Scores of ±60 000, whose exponentials no float holds: certain where one leads, log 2 where two are level."""
+    features = torch.tensor([60000.0, -60000.0]).half().view(1, 1, 1, 2).requires_grad_()
+    weight = torch.tensor([[1.0], [-1.0], [-1.0], [0.5], [0.25]]).half().requires_grad_()
+    entropy = location_entropy(features, weight, chunk_size=chunk_size)
+    torch.testing.assert_close(entropy, torch.tensor([[[0.0, math.log(2)]]]))
+    entropy.sum().backward()
+    assert features.grad.dtype == weight.grad.dtype == torch.float16
+    assert not features.grad.any()  # nothing changes while the order stays
+    weights = entropy_weights(entropy, 5)
+    torch.testing.assert_close(weights, torch.tensor([[[2 / 3, 1 / 3]]]))  # exp(−H), normalised
+
+
+def test_a_model_in_float16_predicts_what_float32_predicts():
+    model, images = build(), noise(2)
+    data = model.data_preprocessor(batch(images, [0, 1]))
+    scores = torch.stack([s.pred_score for s in model(**data, mode='predict')])
+    half = copy.deepcopy(model).half()
+    samples = half(data['inputs'].half(), data['data_samples'], mode='predict')
+    assert samples[0].entropy_map.dtype == torch.float32
+    torch.testing.assert_close(torch.stack([s.pred_score for s in samples]).float(), scores, rtol=0, atol=5e-3)
