@@ -14,18 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from small_classifier import CONFIG
 from tiny_runs import ROOT, config, go, kill, train
 
-CLASSIFIER = """
-default_scope = 'mmpretrain'
-data_preprocessor = dict(mean=[120] * 3, std=[60] * 3, to_rgb=True)
-model = dict(
-    type='ImageClassifier',
-    backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=4, in_channels=64),
-)
-"""
 PHOTOS = 8
 
 
@@ -94,7 +85,7 @@ def chain(folder: Path, command: Callable[[Path], list], moments: list[Callable[
 
 def main(folder: Path) -> dict[str, list[int]]:
     rng = np.random.default_rng(0)
-    (folder / 'classifier.py').write_text(CLASSIFIER)
+    (folder / 'classifier.py').write_text(CONFIG)
     (folder / 'photos').mkdir()
     for i in range(PHOTOS):
         image = rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)

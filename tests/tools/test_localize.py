@@ -13,21 +13,12 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from small_classifier import CONFIG
 
 from mmentropy.apis.localizer import Localization
 from mmentropy.apis.writing import ResultWriter
 
 ROOT = Path(__file__).parents[2]
-CONFIG = """
-default_scope = 'mmpretrain'
-data_preprocessor = dict(mean=[120] * 3, std=[60] * 3, to_rgb=True)
-model = dict(
-    type='ImageClassifier',
-    backbone=dict(type='ResNet', depth=18, base_channels=8, stem_channels=8),
-    neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=4, in_channels=64),
-)
-"""
 
 
 def test_files_hold_what_was_found(tmp_path):
