@@ -21,6 +21,11 @@ from typing import Any
 
 import numpy as np
 
+try:  # where arrays are rebuilt when a pickle is read
+    from numpy._core import multiarray as multiarray
+except ImportError:  # numpy before 1.26
+    from numpy.core import multiarray as multiarray
+
 #: Ending of unfinished files.
 PARTIAL = '.part'
 #: What the system says where no more can be written: disk, quota, limit on the size of a file.
@@ -33,7 +38,7 @@ class DiskFullError(OSError):
 
 
 @contextmanager
-def written_whole(path: str | Path, advice: str = ADVICE) -> Iterator[Path]:
+def written_whole(path: str | Path, advice: str = ADVICE, flush: bool = True) -> Iterator[Path]:
     """Another name to write a file under, which becomes ``path`` at the end of the block, or goes if the block fails.
 
     Whoever reads ``path`` finds it whole, in its earlier state, or not at all, whenever this process is killed. The
@@ -42,6 +47,8 @@ def written_whole(path: str | Path, advice: str = ADVICE) -> Iterator[Path]:
     Args:
         path: the file; its folder is made where needed.
         advice: what to do when the disk is full, the end of the error's sentence.
+        flush: wait until the disk has it, so that even a power failure leaves no empty file. Without it is for a
+            million small files whose reader notices a damaged one.
 
     Raises:
         DiskFullError: if there is no space left.
@@ -51,8 +58,9 @@ def written_whole(path: str | Path, advice: str = ADVICE) -> Iterator[Path]:
     partial = path.with_name(f'{path.name}.{platform.node()}-{os.getpid()}{PARTIAL}')
     try:
         yield partial
-        with open(partial, 'rb+') as file:
-            os.fsync(file.fileno())
+        if flush:
+            with open(partial, 'rb+') as file:
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException as error:
         partial.unlink(missing_ok=True)
@@ -69,9 +77,14 @@ def write_whole(path: str | Path, data: bytes | str, advice: str = ADVICE) -> No
         partial.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what a killed process of this machine left unfinished in a folder; other processes' work stays."""
-    for path in folder.glob(f'*{PARTIAL}'):
+def remove_partial(folder: Path, below: bool = False) -> None:
+    """Remove what a killed process of this machine left unfinished; other processes' work stays.
+
+    Args:
+        folder: where to look.
+        below: in its sub-folders, too.
+    """
+    for path in folder.rglob(f'*{PARTIAL}') if below else folder.glob(f'*{PARTIAL}'):
         node, _, number = path.name.removesuffix(PARTIAL).rpartition('-')
         if node.endswith(f'.{platform.node()}') and number.isdigit() and not _at_work(int(number)):
             path.unlink(missing_ok=True)

@@ -80,3 +80,23 @@ def test_leftovers_of_the_dead_go_and_files_of_the_living_stay(tmp_path):
     process.join()
     remove_partial(tmp_path)
     assert names(tmp_path) == sorted(strangers)
+
+
+def test_leftovers_below_go_only_when_asked_for(tmp_path):
+    left = tmp_path / 'a' / 'b' / f'c.png.{platform.node()}-{os.getpid()}.part'
+    left.parent.mkdir(parents=True)
+    left.touch()
+    remove_partial(tmp_path)
+    assert left.exists()
+    remove_partial(tmp_path, below=True)
+    assert not left.exists()
+
+
+def test_the_disk_is_waited_for_unless_told_otherwise(tmp_path, monkeypatch):
+    waited = []
+    monkeypatch.setattr('mmentropy.safe_files.os.fsync', waited.append)
+    for flush, times in ((True, 1), (False, 1)):
+        with written_whole(tmp_path / 'a', flush=flush) as partial:
+            partial.write_text(str(flush))
+        assert (tmp_path / 'a').read_text() == str(flush)
+        assert len(waited) == times

@@ -53,8 +53,7 @@ class ResultWriter:
             raise ValueError(f'unknown kind of output {sorted(unknown)[0]!r}; known are {", ".join(KINDS)}')
         self.out_dir, self.kinds, self.class_names = Path(out_dir), tuple(kinds), class_names
         self.settings = settings
-        for folder, _, _ in os.walk(self.out_dir):
-            remove_partial(Path(folder))
+        remove_partial(self.out_dir, below=True)
         self.images: list[dict] = []
         self.annotations: list[dict] = []
         self.categories: dict[int, str] = {}

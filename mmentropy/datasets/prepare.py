@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mmentropy.safe_files import load_json, write_whole, written_whole
+from mmentropy.safe_files import load_json, remove_partial, write_whole, written_whole
 
 ARCHIVES = ('.tar', '.tar.gz', '.tgz', '.tar.xz', '.tar.bz2', '.zip')
 
@@ -88,7 +88,8 @@ def is_archive(path: Path) -> bool:
 
 def write_file(target: Path, stream: IO[bytes]) -> None:
     """Copy a stream to a temporary name and rename it, so that a crash leaves no half file."""
-    with written_whole(target) as partial, open(partial, 'wb') as file:
+    # A set has a million files, and the next start compares their sizes.
+    with written_whole(target, flush=False) as partial, open(partial, 'wb') as file:
         shutil.copyfileobj(stream, file, 1 << 20)
 
 
@@ -219,13 +220,12 @@ def link_tree(tree: Path, target: Path, source: Source, copy: bool = False) -> i
         place = target / inside
         if place.exists() and place.stat().st_size == path.stat().st_size:
             continue
-        if copy:
-            with written_whole(place) as partial:
+        with written_whole(place, flush=False) as partial:
+            if copy:
                 shutil.copyfile(path, partial)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)
-            place.symlink_to(path.resolve())
+            else:
+                partial.unlink(missing_ok=True)
+                partial.symlink_to(path.resolve())
         count += 1
     return count
 
@@ -249,6 +249,7 @@ def prepare(name: str, src: str | Path, dst: str | Path, copy: bool = False, qui
         raise KeyError(f'{name!r} is not one of the sets {sorted(RECIPES)}')
     recipe, src, dst = RECIPES[name], Path(src), Path(dst)
     done_file = dst / '.prepared.json'
+    remove_partial(dst, below=True)
     done: dict[str, list] = load_json(done_file) if done_file.is_file() else {}
     for source, path in find_sources(recipe, src):
         stamp = [path.stat().st_size, path.stat().st_mtime_ns]

@@ -16,6 +16,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as host
 from torch import nn
 
+from mmentropy.safe_files import multiarray
+
 #: What mmengine's own checkpoints hold beside tensors and plain containers: the curves of the message hub.
 SAFE_TYPES = [HistoryBuffer, np.ndarray, np.dtype, np.float64, np.float32, np.int64]
 SAFE_TYPES += [type(np.dtype(name)) for name in ('float64', 'float32', 'int64', 'int32', 'bool', 'uint8')]
@@ -59,10 +61,6 @@ def trust_checkpoints(trust: bool) -> None:
     os.environ.pop(force if trust else allow, None)
     os.environ[allow if trust else force] = '1'
     if hasattr(torch.serialization, 'add_safe_globals'):
-        try:
-            from numpy._core import multiarray
-        except ImportError:  # numpy before 1.26
-            from numpy.core import multiarray
         torch.serialization.add_safe_globals([*SAFE_TYPES, multiarray._reconstruct, multiarray.scalar])
         torch.serialization.add_safe_globals(_named_getattr())
     if hasattr(host, 'get_torch_safe_globals'):

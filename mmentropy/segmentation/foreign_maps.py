@@ -11,10 +11,7 @@ from typing import Any
 
 import numpy as np
 
-try:
-    from numpy._core import multiarray
-except ImportError:  # numpy before 1.26
-    from numpy.core import multiarray
+from mmentropy.safe_files import multiarray
 
 from .files import ImageMaps
 
