@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from abc import abstractmethod
@@ -16,6 +15,7 @@ from mmengine.config import Config
 from torch import nn
 
 from mmentropy.engine import trust_checkpoints
+from mmentropy.engine.checkpoint import latest_whole
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
@@ -30,7 +30,9 @@ def load_host_model(folder: Path, device: str) -> nn.Module:
 
 
 class Training(Stage):
-    """Runs a host's config in a process of its own, resuming from its last checkpoint.
+    """Runs a host's config in a process of its own, resuming from its last whole checkpoint.
+
+    What that is, :func:`~mmentropy.engine.startup.choose_checkpoint` says for every run; nothing is removed.
 
     The folder then holds ``config.py`` (everything that decided the run) and ``model.pth`` (weights only).
 
@@ -82,7 +84,6 @@ class Training(Stage):
         if len(self.outputs(ctx)) == 2:
             return {'checkpoint': 'model.pth'}
         write_whole(folder / 'config.py', self.build(ctx).pretty_text.encode())
-        remove_broken_checkpoints(folder)
         command = [sys.executable, '-m', 'mmentropy.segmentation.host_run', str(folder / 'config.py')]
         log = folder / 'train.log'
         with open(log, 'ab') as file:
@@ -95,7 +96,9 @@ class Training(Stage):
             raise ValueError(
                 f'{self.name}: training ended with code {code}: {said[-1].removeprefix("error: ")} (see {log})'
             )
-        last = Path(folder, 'last_checkpoint').read_text().strip()
+        last, _ = latest_whole(folder)
+        if last is None:
+            raise ValueError(f'{self.name}: the training ended and left no whole checkpoint in {folder} (see {log})')
         trust_checkpoints(False)
         state = torch.load(last, map_location='cpu', weights_only=True)
         save_weights(state['state_dict'], folder / 'model.pth')
@@ -109,28 +112,6 @@ def save_weights(weights: dict, path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({'state_dict': {key: value.cpu() for key, value in weights.items()}, 'meta': {}}, buffer)
     write_whole(path, buffer.getvalue())
-
-
-def remove_broken_checkpoints(folder: Path) -> None:
-    """mmengine writes checkpoints in place: a kill in the middle leaves half a file. Resume from the last whole one."""
-    trust_checkpoints(False)
-    good = None
-
-    def number(path: Path) -> int:
-        return int(re.search(r'(\d+)\.pth$', path.name).group(1))
-
-    found = [p for p in folder.glob('*.pth') if re.fullmatch(r'(epoch|iter)_\d+\.pth', p.name)]
-    for path in sorted(found, key=number):
-        try:
-            torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-            good = path
-        except Exception:
-            path.unlink()
-    mark = folder / 'last_checkpoint'
-    if good is None:
-        mark.unlink(missing_ok=True)
-    else:
-        write_whole(mark, str(good).encode())
 
 
 def set_data_root(cfg: Any, root: str) -> None:

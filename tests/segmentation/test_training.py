@@ -1,0 +1,108 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""A training stage leaves resuming to the run: it neither removes a checkpoint nor says which one to go on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import torch
+
+from mmentropy.engine.startup import choose_checkpoint, load_config
+from mmentropy.segmentation import Context
+from mmentropy.segmentation.training import Classify
+
+CONFIG = """
+model = dict(type='ImageClassifier')
+train_dataloader = dict(dataset=dict(type='VOCClassification', data_root='nowhere'))
+"""
+
+
+@pytest.fixture
+def stage(tmp_path) -> Classify:
+    (tmp_path / 'run.py').write_text(CONFIG)
+    return Classify(config=str(tmp_path / 'run.py'))
+
+
+def save(path: Path, epoch: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({'state_dict': {'weight': torch.full((3,), float(epoch))}}, path)
+    (path.parent / 'last_checkpoint').write_text(str(path))
+
+
+class Host:
+    """Stands for the training process: notes what it would resume from, and writes the end of the training."""
+
+    def __init__(self, folder: Path, last: int) -> None:
+        self.folder, self.last = folder, last
+
+    def __call__(self, command: list[str], **_: object) -> CompletedProcess:
+        cfg = load_config(command[-1])
+        choose_checkpoint(cfg)
+        self.resumed = Path(cfg.load_from).name if cfg.get('load_from') else None
+        save(self.folder / f'epoch_{self.last}.pth', self.last)
+        return CompletedProcess(command, 0)
+
+
+@pytest.fixture
+def start(stage, voc, tmp_path, monkeypatch):
+    """Runs the stage; gives what it resumed from and the weights that it left."""
+
+    def run(last: int = 9) -> tuple[str | None, float]:
+        host = Host(tmp_path / 'work/classify', last)
+        monkeypatch.setattr('mmentropy.segmentation.training.subprocess.run', host)
+        stage.run(Context(tmp_path / 'work', voc, device='cpu'))
+        left = torch.load(host.folder / 'model.pth', weights_only=True)['state_dict']['weight']
+        return host.resumed, left[0].item()
+
+    return run
+
+
+def test_an_interrupted_run_goes_on_from_where_it_stopped(start, tmp_path):
+    folder = tmp_path / 'work/classify'
+    save(folder / 'epoch_1.pth', 1)
+    save(folder / 'interrupted.pth', 2)
+    assert start() == ('interrupted.pth', 9.0)
+    assert sorted(path.name for path in folder.glob('*.pth')) == [
+        'epoch_1.pth', 'epoch_9.pth', 'interrupted.pth', 'model.pth'
+    ]  # fmt: skip
+
+
+def test_the_mark_stays_without_a_numbered_checkpoint(start, tmp_path):
+    save(tmp_path / 'work/classify/interrupted.pth', 2)
+    assert start() == ('interrupted.pth', 9.0)
+
+
+def test_a_good_checkpoint_survives_a_lack_of_memory(start, tmp_path, monkeypatch):
+    folder = tmp_path / 'work/classify'
+    save(folder / 'epoch_1.pth', 1)
+    load, calls = torch.load, []
+
+    def short_of_memory(*args, **kwargs):
+        calls.append(args)
+        if kwargs.get('mmap'):
+            raise MemoryError
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', short_of_memory)
+    assert start() == ('epoch_1.pth', 9.0)
+    assert (folder / 'epoch_1.pth').is_file()
+    assert calls
+
+
+def test_half_a_checkpoint_is_passed_over_and_stays(start, tmp_path, capsys):
+    folder = tmp_path / 'work/classify'
+    save(folder / 'epoch_1.pth', 1)
+    save(folder / 'epoch_2.pth', 2)
+    half = (folder / 'epoch_2.pth').read_bytes()[:300]
+    (folder / 'epoch_2.pth').write_bytes(half)
+    assert start() == ('epoch_1.pth', 9.0)
+    assert (folder / 'epoch_2.pth').read_bytes() == half
+    assert 'epoch_2.pth is no whole checkpoint and is passed over' in capsys.readouterr().err
+
+
+def test_no_checkpoint_at_the_end_is_said(start, monkeypatch):
+    monkeypatch.setitem(Host.__call__.__globals__, 'save', lambda path, epoch: None)
+    with pytest.raises(ValueError, match='classify: the training ended and left no whole checkpoint'):
+        start()
