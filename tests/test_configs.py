@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Every config loads, builds and runs one forward pass."""
+"""Every config loads and builds; a model runs one forward pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,16 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmentropy.segmentation import SeedPipeline
+
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+PIPELINES = [path for path in CONFIGS if path.stem.endswith('_seg')]
+RUNS = [path for path in CONFIGS if path not in PIPELINES]
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT / 'configs')) for path in paths]
 
 
 def without_downloads(model: dict) -> dict:
@@ -29,18 +37,37 @@ def without_downloads(model: dict) -> dict:
 
 
 def test_basenames_are_unique():
-    """A run's default folder is named after its config. The demo and the pipeline share two names on purpose."""
-    names = Counter(path.name for path in CONFIGS)
-    repeated = {name for name, count in names.items() if count > 1}
-    assert repeated == {'resnet18_partshapes.py', 'resnet18_partshapes_ent.py'}
-    assert all((ROOT / folder / name).is_file() for folder in ('configs/demo', 'configs/voc') for name in repeated)
+    """A run's default folder is named after its config."""
+    count = Counter(path.name for path in CONFIGS)
+    assert {name for name, n in count.items() if n > 1} == set()
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=[str(path.relative_to(ROOT / 'configs')) for path in CONFIGS])
+def test_pipelines_are_told_by_their_names():
+    assert len(PIPELINES) == 9
+    assert [path for path in CONFIGS if 'stages' in Config.fromfile(str(path))] == PIPELINES
+
+
+@pytest.mark.parametrize('path', PIPELINES, ids=names(PIPELINES))
+def test_pipeline_builds(path, tmp_path):
+    """Every stage builds, and the configs that the stages train are there."""
+    pipeline = SeedPipeline.from_config(path, tmp_path, device='cpu')
+    assert [stage.name for stage in pipeline.stages] == list(Config.fromfile(str(path)).stages)
+    trained = [settings['config'] for settings in pipeline.settings.values() if 'config' in settings]
+    assert trained
+    assert set(trained) <= {str(path) for path in RUNS}
+
+
+def test_a_pipeline_is_changed_by_the_names_of_its_stages(tmp_path):
+    voc = ROOT / 'configs/voc'
+    plain, ours = (SeedPipeline.from_config(voc / f'resnet50_voc12{name}_seg.py', tmp_path) for name in ('', '_ent'))
+    differ = [name for name in ours.settings if plain.settings[name] != ours.settings[name]]
+    assert differ == ['classify']
+    assert plain.settings['classify']['config'].endswith('configs/classification/resnet50_voc12_cls.py')
+
+
+@pytest.mark.parametrize('path', RUNS, ids=names(RUNS))
 def test_config_builds_and_runs(path):
     cfg = Config.fromfile(str(path))
-    if 'model' not in cfg:
-        pytest.skip(f'{path.name} has no model of its own: it is a pipeline config, tested with the pipeline')
     init_default_scope(cfg.default_scope)
     model_cfg = without_downloads(cfg.model)
     if cfg.get('data_preprocessor'):

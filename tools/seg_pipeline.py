@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""From image labels to a tested segmenter: ``python tools/seg_pipeline.py configs/voc/resnet18_partshapes_ent.py``.
+"""From image labels to a tested segmenter: ``python tools/seg_pipeline.py configs/voc/resnet18_partshapes_ent_seg.py``.
 
 Every stage is a command of its own: ``--stages crf`` runs that one alone.
 """

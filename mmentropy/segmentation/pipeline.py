@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,30 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     write_whole(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
+def list_stages(stages: Mapping[str, dict[str, Any]] | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Settings of the stages in order, each with its ``name``.
+
+    Args:
+        stages: dict name → settings, which a config that inherits changes by name; or a list of settings.
+
+    Raises:
+        ValueError: for settings without a ``type``, or whose ``name`` is not the one that they stand under.
+
+    >>> list_stages({'seed': {'type': 'Seed', 'background': 'entropy'}})
+    [{'name': 'seed', 'type': 'Seed', 'background': 'entropy'}]
+    """
+    if not isinstance(stages, Mapping):
+        return [dict(settings) for settings in stages]
+    for name, settings in stages.items():
+        if not isinstance(settings, Mapping) or 'type' not in settings:
+            raise ValueError(
+                f'stage {name!r} has no type; there are {", ".join(stages)}: to change one of the base, use its name'
+            )
+        if settings.get('name', name) != name:
+            raise ValueError(f'stage {name!r} calls itself {settings["name"]!r}; leave its name out')
+    return [{'name': name, **settings} for name, settings in stages.items()]
+
+
 class SeedPipeline:
     """Runs stages in order and keeps ``manifest.json``.
 
@@ -59,16 +83,19 @@ class SeedPipeline:
     A stage is skipped while hash and outputs are intact; a folder with outputs of *other* settings is refused.
 
     Args:
-        stages: configs of stages, in order; ``source`` is the stage before where it is left out.
+        stages: settings of stages by their names, in order, or a list of them; ``source`` is the stage before where it
+            is left out.
         ctx: where and on what.
+
+    Raises:
+        ValueError: for a name that two stages have, a source that is no stage before, a stage without a ``type``.
     """
 
-    def __init__(self, stages: Sequence[dict[str, Any]], ctx: Context) -> None:
+    def __init__(self, stages: Mapping[str, dict[str, Any]] | Sequence[dict[str, Any]], ctx: Context) -> None:
         self.ctx = ctx
         self.stages: list[Stage] = []
         self.settings: dict[str, dict[str, Any]] = {}
-        for number, settings in enumerate(stages):
-            settings = dict(settings)
+        for number, settings in enumerate(list_stages(stages)):
             if number and 'source' not in settings:
                 settings['source'] = self.stages[-1].name
             stage = STAGES.build(dict(settings))
@@ -102,8 +129,7 @@ class SeedPipeline:
                 f"{path}: a pipeline config has 'data' and 'stages'; for one training run use tools/train.py"
             )
         stages = []
-        for settings in cfg.stages:
-            settings = _plain(settings)
+        for settings in list_stages(_plain(cfg.stages)):
             if settings.get('config') and not Path(settings['config']).is_absolute():
                 settings['config'] = str((path.parent / settings['config']).resolve())
             stages.append(settings)

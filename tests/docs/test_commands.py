@@ -348,6 +348,8 @@ def test_python_blocks_are_right(page, sandbox, monkeypatch):
     """Compiled; imports resolved; registered types found, with keywords they take; configs loaded and models built."""
     from mmengine.registry import MODELS, init_default_scope
 
+    from mmentropy.segmentation import SeedPipeline
+
     monkeypatch.chdir(sandbox)
     local = {node.name for block in PYTHON[page] for node in ast.walk(ast.parse(block.text)) if is_class(node)}
     for number, block in enumerate(PYTHON[page]):
@@ -360,8 +362,12 @@ def test_python_blocks_are_right(page, sandbox, monkeypatch):
                 assert not extra, f'{block.name}: {kind} takes no {sorted(extra)}'
         base = '' if re.search(r'^_base_ =', block.text, re.M) else "_base_ = './resnet50_cub.py'\n"
         if '_base_' in block.text:
-            path = sandbox / f'configs/wsol/page_{abs(hash(page))}_{number}.py'
+            folder = 'voc' if 'stages' in block.text else 'wsol'
+            path = sandbox / f'configs/{folder}/page_{abs(hash(page))}_{number}.py'
             path.write_text(base + block.text)
+            if folder == 'voc':
+                assert SeedPipeline.from_config(path).stages
+                continue
             cfg = Config.fromfile(str(path))
             init_default_scope(cfg.default_scope)
             cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))

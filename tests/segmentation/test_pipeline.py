@@ -131,6 +131,17 @@ def test_what_is_upstream_is_part_of_a_hash(voc, chain, tmp_path):
     assert build(chain, voc, tmp_path / 'elsewhere').hash('masks') == third.hash('masks')
 
 
+def named(chain: list[dict]) -> dict[str, dict]:
+    return {stage['name']: {key: value for key, value in stage.items() if key != 'name'} for stage in chain}
+
+
+def test_stages_by_name_are_the_list(voc, chain, tmp_path):
+    """The same settings, sources and hashes, whichever way the stages are written."""
+    by_list, by_name = build(chain, voc, tmp_path), build(named(chain), voc, tmp_path)
+    assert by_name.settings == by_list.settings
+    assert [by_name.hash(name) for name in by_name.settings] == [by_list.hash(name) for name in by_list.settings]
+
+
 def test_only_and_from(voc, chain, tmp_path):
     pipeline = build(chain, voc, tmp_path)
     with pytest.raises(ValueError, match="crf: the stage 'seed' before it has not finished"):
@@ -309,6 +320,10 @@ def test_wrong_pipelines(voc, chain, tmp_path):
         build([*chain, dict(type='Seed', name='x', source='walk')], voc, tmp_path)
     with pytest.raises(ValueError, match="two stages are called 'seed'"):
         build([*chain, dict(type='Seed')], voc, tmp_path)
+    with pytest.raises(ValueError, match="stage 'sede' has no type; there are maps, seed, crf, masks, sede: to change"):
+        build({**named(chain), 'sede': dict(threshold=0.3)}, voc, tmp_path)
+    with pytest.raises(ValueError, match="stage 'seed' calls itself 'cues'; leave its name out"):
+        build(dict(seed=dict(type='Seed', name='cues')), voc, tmp_path)
     with pytest.raises(ValueError, match='background must be one of'):
         build([dict(type='Seed', background='saliency')], voc, tmp_path)
     with pytest.raises(FileNotFoundError, match=r'pipeline config nowhere\.py does not exist'):
