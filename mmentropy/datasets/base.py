@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import BaseDataset
 
 from mmentropy.datasets.parsing import check_box, join
-from mmentropy.datasets.transforms.loading import BadSampleError, is_loader, load_sample
+from mmentropy.datasets.transforms.loading import BadSampleError, is_loader, keep_ground_truth, load_sample
 from mmentropy.safe_files import load_npz, written_whole
 
 #: Indices of fewer entries are parsed anew each time: reading them is quicker than a user's doubt about a stale cache.
@@ -333,6 +333,7 @@ class LocalizationDataset(BaseDataset):
                 self.bad_images[info['img_path']] = str(error)
                 print_log(f'skipped bad image {len(self.bad_images)}: {error}', 'current', logging.WARNING)
             return None
+        keep_ground_truth(results)
         for transform in transforms[len(loaders) :]:
             results = transform(results)
             if results is None:

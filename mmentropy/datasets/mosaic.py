@@ -11,7 +11,7 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmpretrain.datasets import BaseDataset
 
-from mmentropy.datasets.transforms.loading import AS_STORED, LoadLocalizationMasks, load_sample
+from mmentropy.datasets.transforms.loading import AS_STORED, LoadLocalizationMasks, keep_ground_truth, load_sample
 from mmentropy.ops.shapes import Draws
 from mmentropy.registry import DATASETS
 
@@ -139,6 +139,10 @@ class MosaicLocalization(BaseDataset):
             tile_labels=np.array(every, dtype=np.int64),
             **masks,
         )
+
+    def prepare_data(self, idx: int) -> Any:
+        """The sample through the pipeline."""
+        return self.pipeline(keep_ground_truth(self.get_data_info(idx)))
 
     def _load(self, index: int) -> dict:
         """One raw image of the wrapped set with its ground truth."""

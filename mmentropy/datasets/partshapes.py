@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from mmentropy.datasets.transforms.loading import keep_ground_truth
 from mmentropy.ops.shapes import draw_scene
 from mmentropy.registry import DATASETS
 
@@ -97,6 +98,10 @@ class PartShapes(BaseDataset):
             lookup = np.array([0] + [label + 1 for label in scene.labels], dtype=np.uint8)
             info.update(gt_seg_map=lookup[scene.instances], instances=scene.instances)
         return info
+
+    def prepare_data(self, idx: int) -> Any:
+        """The sample through the pipeline."""
+        return self.pipeline(keep_ground_truth(self.get_data_info(idx)))
 
     def get_cat_ids(self, idx: int) -> list[int]:
         """The labels of image ``idx``."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
@@ -82,6 +82,29 @@ def test_batches(name: str, tmp_path: Path) -> None:
     # The number of classes is known once and reaches the head through the preprocessor.
     assert cfg.data_preprocessor.num_classes == cfg.num_classes
     assert isinstance(sample.sample_id, int)
+
+
+BOXED = [name for name, case in CASES.items() if 'gt_bboxes' in case[3]]
+
+
+@pytest.mark.parametrize('name', BOXED)
+@pytest.mark.parametrize('extra', [[], [dict(type='Resize', scale=(31, 57)), dict(type='RandomFlip', prob=1.0)]])
+def test_ground_truth_stays_in_pixels_of_the_original_image(name: str, extra: list, tmp_path: Path) -> None:
+    """mmcv's transforms move ``gt_bboxes`` and ``gt_seg_map`` with the image; metrics scale them by ``ori_shape``."""
+    world = CASES[name][0]
+    cfg = Config.fromfile(CONFIGS / f'{name}.py').val_dataloader.dataset
+    if world:
+        cfg.get('dataset', cfg).data_root = str(world(tmp_path))
+    cfg.pipeline[-1:-1] = extra
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        data = DATASETS.build(cfg)
+        sample = data[0]['data_samples']
+    stored = data.get_data_info(0)
+    assert np.array_equal(sample.gt_bboxes.numpy(), stored['gt_bboxes'])
+    if name == 'voc12_cls':
+        assert sample.gt_seg_map.shape == sample.gt_mask.shape == (30, 40)
+        certain = sample.ignore_mask == 0
+        assert torch.equal((sample.gt_seg_map > 0)[certain], (sample.gt_mask > 0)[certain])
 
 
 def test_every_base_config_is_covered() -> None:

@@ -19,6 +19,10 @@ from mmentropy.registry import TRANSFORMS
 
 #: Boxes and masks are those of the stored pixels, whatever the camera's EXIF orientation says.
 AS_STORED = 'color_ignore_orientation'
+#: Fields that mmcv's transforms move with the image (``Resize`` scales boxes, crops and flips shift them) …
+MOVED_BY_HOSTS = ('gt_bboxes', 'gt_seg_map')
+#: … and where a sample keeps them as the data set has them, for :class:`PackLocalizationInputs`.
+GROUND_TRUTH = 'ground_truth'
 
 
 class BadSampleError(Exception):
@@ -27,6 +31,23 @@ class BadSampleError(Exception):
     def __init__(self, message: str, kind: type[Exception] = ValueError) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+def keep_ground_truth(results: dict) -> dict:
+    """Keep boxes and segmentation map in the original image's pixels, out of reach of the transforms that follow.
+
+    Metrics compare maps with the ground truth of the original image, whose size is ``ori_shape``.
+
+    Args:
+        results: a loaded sample; gains ``ground_truth``.
+
+    Returns:
+        The same dict.
+    """
+    kept = {key: np.array(results[key]) for key in MOVED_BY_HOSTS if results.get(key) is not None}
+    if kept:
+        results[GROUND_TRUTH] = kept
+    return results
 
 
 @TRANSFORMS.register_module()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmpretrain.datasets.transforms import PackInputs
 
+from mmentropy.datasets.transforms.loading import GROUND_TRUTH
 from mmentropy.registry import TRANSFORMS
 from mmentropy.structures import LOCALIZATION_KEYS
 
@@ -19,6 +20,9 @@ EXTRA_KEYS = (*LOCALIZATION_KEYS, 'gt_bbox_labels', 'tile_bbox', 'gt_seg_map')
 @TRANSFORMS.register_module()
 class PackLocalizationInputs(PackInputs):
     """mmpretrain's ``PackInputs`` that also packs the localisation ground truth that a sample has, as tensors.
+
+    Boxes and segmentation map are packed as the data set has them, in pixels of the original image (``ori_shape``),
+    whatever the pipeline's ``Resize``, crops and flips did to their copies.
 
     Args:
         input_key: as in ``PackInputs``.
@@ -36,6 +40,7 @@ class PackLocalizationInputs(PackInputs):
 
     def transform(self, results: dict) -> dict:
         """Arrays become tensors; the rest is the host's."""
+        results.update({k: v for k, v in results.pop(GROUND_TRUTH, {}).items() if k in results})
         for key in self.algorithm_keys:
             if isinstance(results.get(key), np.ndarray):
                 results[key] = torch.from_numpy(np.ascontiguousarray(results[key]))
