@@ -9,7 +9,7 @@ with PyTorch's before the tool ends.
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors
 
 #: Largest difference to PyTorch, relative to the largest value, with which a file is kept.
 TOLERANCE = 1e-4
@@ -21,13 +21,12 @@ def parse_args() -> argparse.Namespace:
         'model', help='config of mmentropy, mmpretrain or mmsegmentation, or name of an mmpretrain model'
     )
     parser.add_argument('out', type=Path, help='file to write (.onnx)')
-    parser.add_argument('--weights', help='checkpoint')
+    add_weights_arguments(parser)
     parser.add_argument('--input-size', type=int, nargs='+', help="height and width, or side; default: the model's")
     parser.add_argument(
         '--raw', action='store_true', help='inputs are RGB in 0 to 255; normalisation goes into the model'
     )
     parser.add_argument('--opset', type=int, default=17)
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 
 
@@ -37,7 +36,7 @@ def main() -> None:
     from mmentropy.apis.export import compare_with_onnxruntime, export_onnx
     from mmentropy.apis.loading import load_model
 
-    loaded = load_model(args.model, args.weights, 'cpu', args.trust_checkpoint)
+    loaded = load_model(args.model, args.weights, 'cpu', args.trust_checkpoint, args.random_weights)
     if args.input_size:
         loaded.size = tuple(args.input_size * 2)[:2]
     module = export_onnx(loaded, args.out, args.raw, args.opset)

@@ -10,7 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         'model', help='config of mmentropy, mmpretrain or mmsegmentation, or name of an mmpretrain model'
     )
     parser.add_argument('images', nargs='+', type=Path, help='image files and folders')
-    parser.add_argument('--weights', help="checkpoint; 'pretrained' downloads that of an mmpretrain model")
+    add_weights_arguments(parser, "checkpoint; 'pretrained' downloads that of an mmpretrain model")
     parser.add_argument('--out-dir', type=Path, default=Path('localized'), help='default: localized')
     parser.add_argument('--method', default='cam', help='cam, entropy, entropy_cam, grad_cam, ... (default: cam)')
     parser.add_argument(
@@ -36,7 +36,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--device', help='default: the GPU where there is one')
     parser.add_argument('--again', action='store_true', help='compute images again that are already there')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 
 
@@ -58,6 +57,7 @@ def main() -> None:
         args.batch_size,
         size,
         args.trust_checkpoint,
+        args.random_weights,
         target_layer=args.target_layer,
         scales=args.scales,
         flip=args.flip,

@@ -23,15 +23,20 @@ from .loading import LoadedModel, load_model
 
 
 def open_run(
-    config: str | Path, weights: str | None, options: dict | None = None, trust_checkpoint: bool = False
+    config: str | Path,
+    weights: str | None,
+    options: dict | None = None,
+    trust_checkpoint: bool = False,
+    random_weights: bool = False,
 ) -> tuple[FeatureReader, dict]:
     """A config's network, ready to be read, and its data sets before any transform.
 
     Args:
         config: config file.
-        weights: checkpoint; None leaves the network as the config makes it (random, or its ``init_cfg``).
+        weights: checkpoint.
         options: config keys to override.
         trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects.
+        random_weights: go on without ``weights``: what the config's ``init_cfg`` does not load is random.
 
     Returns:
         the reader, and a dict: split (``train``, ``val``, ``test``) -> data set, built when asked for.
@@ -39,7 +44,7 @@ def open_run(
     from mmentropy.engine import load_config
 
     cfg = load_config(str(config), options)
-    loaded = load_model(cfg, weights, trust_checkpoint=trust_checkpoint)
+    loaded = load_model(cfg, weights, trust_checkpoint=trust_checkpoint, random_weights=random_weights)
     if weights is None:
         network: Any = loaded.model
         network.init_weights()

@@ -76,28 +76,38 @@ def load_model(
     weights: str | Path | None = None,
     device: str | torch.device | None = None,
     trust_checkpoint: bool = False,
+    random_weights: bool = False,
 ) -> LoadedModel:
     """Build a network and read its input size and classes.
 
     Args:
         model: a module; the path of a config of mmentropy, mmpretrain or mmsegmentation; a ``Config``; or the name of
             an mmpretrain model.
-        weights: checkpoint or state dict, a file or an address; ``'pretrained'`` with a model name takes mmpretrain's.
+        weights: checkpoint or state dict, a file or an address; ``'pretrained'`` takes those that mmpretrain publishes
+            for a model's name. A module brings its own.
         device: None takes the module's own, or the GPU where there is one.
         trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects, which may run code.
+        random_weights: build a config or a name without weights all the same, with the random ones that it starts from.
 
     Raises:
         FileNotFoundError: when config or weights do not exist.
-        ValueError: when the weights do not fit.
+        ValueError: when the weights do not fit, or there are none.
     """
     classes = None
     if isinstance(model, nn.Module):
         network, config = model, getattr(model, '_config', None)
     else:
-        network, config, classes = _build(model, weights == 'pretrained')
+        source, told = _source(model)
+        if weights is None and not random_weights:
+            raise ValueError(
+                f'{told}: without weights every number would be random; name a checkpoint (weights, --weights), or say '
+                'random_weights=True (--random-weights)'
+            )
+        network = _build(source, weights == 'pretrained', told)
+        config = getattr(network, '_config', None) if isinstance(source, str) else source
         device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if weights is not None and weights != 'pretrained':
-        classes = _load_weights(network, str(weights), trust_checkpoint) or classes
+        classes = _load_weights(network, str(weights), trust_checkpoint)
     network = network.eval() if device is None else network.to(device).eval()
     meta = getattr(network, 'dataset_meta', None) or getattr(network, '_dataset_meta', None) or {}
     loaded = LoadedModel(network, classes=tuple(classes or meta.get('classes') or ()) or None)
@@ -109,33 +119,48 @@ def load_model(
     return loaded
 
 
-def _build(model: Any, pretrained: bool) -> tuple[nn.Module, Any, tuple[str, ...] | None]:
+def _source(model: Any) -> tuple[Any, str]:
+    """A config, read, or the name of an mmpretrain model that there is; and how to call it in a message."""
     from mmentropy.hosts import require_hosts
 
     require_hosts()
     from mmengine.config import Config
-    from mmengine.registry import MODELS, DefaultScope
 
-    if isinstance(model, str | Path) and str(model).endswith(('.py', '.yml', '.yaml', '.json')):
+    if not isinstance(model, str | Path):
+        return model, str(getattr(model, 'filename', None) or 'the config')
+    if str(model).endswith(('.py', '.yml', '.yaml', '.json')):
         if not Path(model).is_file():
             raise FileNotFoundError(f'{model}: no such config file')
-        model = Config.fromfile(model)
-    if isinstance(model, str | Path):
-        from mmpretrain import get_model
+        return Config.fromfile(model), str(model)
+    from mmpretrain import ModelHub
 
-        try:
-            network = get_model(str(model), pretrained=pretrained)
-        except ValueError:
-            raise ValueError(
-                f'{str(model)!r} is neither a config file nor the name of an mmpretrain model; '
-                'mmpretrain.list_models() names those'
-            ) from None
-        return network, getattr(network, '_config', None), None
-    settings = dict(model.model)
-    if model.get('data_preprocessor') is not None:
-        settings.setdefault('data_preprocessor', model.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(model.get('default_scope', 'mmpretrain')):
-        return MODELS.build(settings), model, None
+    try:
+        ModelHub.get(str(model))
+    except ValueError:
+        raise ValueError(
+            f'{str(model)!r} is neither a config file nor the name of an mmpretrain model; '
+            'mmpretrain.list_models() names those'
+        ) from None
+    return str(model), str(model)
+
+
+def _build(source: Any, pretrained: bool, told: str) -> nn.Module:
+    """The network of a config, or of an mmpretrain model's name, with the weights published for that name."""
+    from mmengine.registry import MODELS, DefaultScope
+
+    if isinstance(source, str):
+        from mmpretrain import ModelHub, get_model
+
+        if pretrained and ModelHub.get(source).weights is None:
+            raise ValueError(f'{told}: mmpretrain publishes no weights of this model; name a checkpoint')
+        return get_model(source, pretrained=pretrained)
+    if pretrained:
+        raise ValueError(f"{told}: 'pretrained' weights belong to a model's name; with a config name a checkpoint")
+    settings = dict(source.model)
+    if source.get('data_preprocessor') is not None:
+        settings.setdefault('data_preprocessor', source.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(source.get('default_scope', 'mmpretrain')):
+        return MODELS.build(settings)
 
 
 def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, ...] | None:

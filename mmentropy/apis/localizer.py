@@ -79,6 +79,7 @@ class Localizer:
         batch_size: images in one forward pass.
         input_size: side, or (height, width), that images are resized to; None takes the model's.
         trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects.
+        random_weights: take a config or a name without weights all the same; its maps mean nothing.
         **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``.
     """
 
@@ -90,11 +91,12 @@ class Localizer:
         batch_size: int = 8,
         input_size: int | tuple[int, int] | None = None,
         trust_checkpoint: bool = False,
+        random_weights: bool = False,
         **options: Any,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
-        self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint)
+        self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint, random_weights)
         if input_size is not None:
             self.loaded.size = (
                 (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])

@@ -9,6 +9,7 @@ from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
 from .startup import (
     add_run_arguments,
+    add_weights_arguments,
     build_runner,
     load_config,
     one_sentence_errors,
@@ -29,6 +30,7 @@ __all__ = [
     'StopSignalHook',
     'WholeCheckpointHook',
     'add_run_arguments',
+    'add_weights_arguments',
     'build_runner',
     'cpu_has_bf16',
     'load_config',

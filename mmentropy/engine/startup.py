@@ -61,6 +61,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
+def add_weights_arguments(parser: argparse.ArgumentParser, help: str = 'checkpoint') -> None:
+    """The options that say which weights a network has; without ``--weights`` a tool refuses to work."""
+    parser.add_argument('--weights', help=help)
+    parser.add_argument(
+        '--random-weights', action='store_true', help='go on without --weights; the figures and maps mean nothing'
+    )
+    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+
+
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
     """Command line > config > ``work_dirs/<name of the config>``."""
     if work_dir is not None:

@@ -153,7 +153,7 @@ def test_stock_mmpretrain_name_weights_and_the_preprocessor(tmp_path):
     """Channel order, mean and scale of a stock model come out as its own pipeline's."""
     name = 'mobilenet-v2_8xb32_in1k'
     torch.manual_seed(0)
-    reference = Localizer(name, device='cpu')
+    reference = Localizer(name, device='cpu', random_weights=True)
     model = reference.loaded.model
     torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': ['c'] * 1000}}}, tmp_path / 'w')
     localizer = Localizer(name, weights=tmp_path / 'w', device='cpu')
@@ -178,7 +178,7 @@ def test_config_file_and_ill_fitting_weights(tmp_path):
         'in_channels=64))\n'
         "test_dataloader = dict(dataset=dict(pipeline=[dict(type='Resize', scale=(96, 64))]))\n"
     )
-    localizer = Localizer(config, device='cpu')
+    localizer = Localizer(config, device='cpu', random_weights=True)
     assert localizer.loaded.size == (64, 96)
     image = picture()
     bgr = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
@@ -243,7 +243,7 @@ def test_segmentor_of_mmseg():
         }
     )
     torch.manual_seed(0)
-    localizer = Localizer(config, device='cpu', input_size=(64, 96))
+    localizer = Localizer(config, device='cpu', input_size=(64, 96), random_weights=True)
     (found,) = localizer(picture(), classes='all')
     model = localizer.loaded.model
     inputs = torch.from_numpy(picture()).permute(2, 0, 1)[None].float() / 255

@@ -95,7 +95,18 @@ def main(folder: Path) -> dict[str, list[int]]:
         torch.manual_seed(0)  # a network without weights is drawn when it is built
         # Photos one by one: where a batch is cut in two by a kill, the last digits of a product may change.
         command = ['tools/localize.py', folder / 'classifier.py', folder / 'photos', '--out-dir', out / 'out']
-        return [*command, '--device', 'cpu', '--input-size', '64', '--topk', '2', '--batch-size', '1']
+        return [
+            *command,
+            '--device',
+            'cpu',
+            '--input-size',
+            '64',
+            '--topk',
+            '2',
+            '--batch-size',
+            '1',
+            '--random-weights',
+        ]
 
     # Each photo has five files: two overlays, two masks, and the maps that the next start goes on from.
     writing = [die_writing(int(call), half) for call, half in zip(rng.integers(2, 15, 3), (True, False, True))]

@@ -41,7 +41,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     (folder / 'c.py').write_text(CONFIG)
     torch.manual_seed(0)
-    reader, _ = open_run(folder / 'c.py', None)
+    reader, _ = open_run(folder / 'c.py', None, random_weights=True)
     torch.save(reader.loaded.model.state_dict(), folder / 'w.pth')
     return folder, *open_run(folder / 'c.py', str(folder / 'w.pth'))
 

@@ -71,7 +71,18 @@ def test_command_line_does_the_folder_resumes_and_names_what_it_refuses(tmp_path
         Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(photos / name)
     (photos / 'zero.jpg').touch()
     command = [sys.executable, 'tools/localize.py', tmp_path / 'c.py', photos, '--out-dir', tmp_path / 'out']
-    command += ['--classes', '2', '0', '--input-size', '96', '--method', 'grad_cam', '--device', 'cpu']
+    command += [
+        '--classes',
+        '2',
+        '0',
+        '--input-size',
+        '96',
+        '--method',
+        'grad_cam',
+        '--device',
+        'cpu',
+        '--random-weights',
+    ]
     done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert 'zero.jpg: the file is empty (0 bytes)' in done.stderr

@@ -6,7 +6,7 @@
 
 import argparse
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network and the data')
-    parser.add_argument('--weights', help='checkpoint')
+    add_weights_arguments(parser)
     parser.add_argument('--class', dest='label', required=True, help='name or number of the class')
     parser.add_argument('--split', default='test', help='train, val or test')
     parser.add_argument('--units', type=int, default=5)
@@ -23,7 +23,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-images', type=int, help='to search, evenly spread')
     parser.add_argument('--out', default='class_units.png', help='picture to write')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 
 
@@ -34,7 +33,7 @@ def main() -> None:
     from mmentropy.visualization.panels import draw_units
     from mmentropy.visualization.visualizer import write_image
 
-    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
+    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     data = sets[args.split]
     label = class_number(args.label, data.metainfo['classes'])
     found = class_units(reader, photos(data, args.max_images), label, args.units, args.images, args.threshold)

@@ -7,7 +7,7 @@ that of the predicted class's map, at 20 % of its maximum: no annotation goes in
 
 import argparse
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,14 +15,13 @@ def parse_args() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network and the data')
-    parser.add_argument('--weights', help='checkpoint')
+    add_weights_arguments(parser)
     parser.add_argument('--train-split', default='train', help='train, val or test')
     parser.add_argument('--test-split', default='test', help='train, val or test')
     parser.add_argument('--max-images', type=int, help='of each split, evenly spread')
     parser.add_argument('--c', type=float, default=1.0, help='penalty of the SVM')
     parser.add_argument('--batch-size', type=int, default=32)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 
 
@@ -34,7 +33,7 @@ def main() -> None:
 
     from mmentropy.apis.analysis import CROPS, dataset_features, linear_svm, open_run, photos
 
-    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
+    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     table = Table('training and testing on', 'top-1 %', title=args.config)
     for name, view in CROPS.items():
         train, test = (

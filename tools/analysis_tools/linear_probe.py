@@ -7,7 +7,7 @@ classifier reads: global average pooled, entropy-pooled, whatever the config's n
 
 import argparse
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network')
-    parser.add_argument('--weights', help='checkpoint')
+    add_weights_arguments(parser)
     parser.add_argument('--data', help='config whose data sets are probed (default: the network’s own)')
     parser.add_argument('--train-split', default='train', help='train, val or test')
     parser.add_argument('--test-split', default='test', help='train, val or test')
@@ -25,7 +25,6 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=32)
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 
 
@@ -34,7 +33,7 @@ def main() -> None:
     args = parse_args()
     from mmentropy.apis.analysis import dataset_features, linear_svm, open_datasets, open_run, photos
 
-    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
+    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     sets = open_datasets(args.data) if args.data else sets
     train, test = (
         dataset_features(reader, photos(sets[split], args.max_images), batch_size=args.batch_size)

@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,14 +17,13 @@ def parse_args() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network and the data')
-    parser.add_argument('--weights', help='checkpoint')
+    add_weights_arguments(parser)
     parser.add_argument('--split', default='test', help='train, val or test')
     parser.add_argument('--threshold', type=float, default=0.5, help="share of the map's maximum")
     parser.add_argument('--top', type=int, default=3, help='objects a class')
     parser.add_argument('--max-images', type=int, help='evenly spread')
     parser.add_argument('--out', type=Path, help='write the whole table as JSON')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 
 
@@ -37,7 +36,7 @@ def main() -> None:
     from mmentropy.apis.analysis import discover_patterns, open_run, photos
     from mmentropy.safe_files import write_whole
 
-    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint)
+    reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     data = sets[args.split]
     names = data.metainfo['classes']
     found = discover_patterns(reader, photos(data, args.max_images), args.threshold)
