@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
+import torch.nn.functional as F
 from mmengine.registry import DefaultScope
-from torch import nn
+from torch import Tensor, nn
 
 from mmentropy.registry import MODELS
 
@@ -22,7 +24,9 @@ def EnlargedBackbone(backbone: dict, stride_one: Sequence[str] = (), drop: Seque
     Args:
         backbone: its config; a bare type is mmpretrain's.
         stride_one: names of layers (as ``named_modules()`` tells them) in which every strided convolution and pooling
-            gets stride 1 and a padding that keeps the size. (A pooling of even size still loses a row and a column.)
+            gets stride 1 and a padding that keeps the size. Location j then looks at cell j of what came before: an odd
+            kernel is centred on it. An even one lies between two cells; it is taken half a cell before and half a
+            cell behind, and the two are averaged (in both directions), so that the map is not drawn half a cell off.
         drop: names of layers that are replaced by the identity: poolings without weights.
 
     Raises:
@@ -49,15 +53,27 @@ def _unstride(module: nn.Module) -> bool:
     """Give a strided convolution or pooling stride 1; whether there was one."""
     if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or max(_pair(module.stride)) == 1:
         return False
-    kernel = _pair(module.kernel_size)
+    if isinstance(module, nn.Conv2d) and type(module).forward is not nn.Conv2d.forward:
+        module.stride = (1, 1)  # TensorFlow's "same" convolutions pad by themselves, by their stride
+        return True
+    dilation = _pair(getattr(module, 'dilation', 1))
+    reach = [d * (side - 1) for d, side in zip(dilation, _pair(module.kernel_size))]
+    padding = tuple((r + 1) // 2 for r in reach)
     if isinstance(module, nn.Conv2d):
-        # Built anew: convolutions work out asymmetric padding (even kernels) when they are made.
+        # Built anew: convolutions work out the padding of other modes than zeros when they are made.
         fresh = nn.Conv2d(
-            module.in_channels, module.out_channels, kernel, 1, 'same', module.dilation, module.groups,
+            module.in_channels, module.out_channels, module.kernel_size, 1, padding, dilation, module.groups,
             module.bias is not None, module.padding_mode, device='meta',
         )  # fmt: skip
         for name in ('stride', 'padding', '_reversed_padding_repeated_twice'):
             setattr(module, name, getattr(fresh, name))
     else:
-        module.stride, module.padding = 1, tuple((side - 1) // 2 for side in kernel)
+        module.stride, module.padding, module.ceil_mode = 1, padding, False
+    if any(r % 2 for r in reach):
+        module.register_forward_hook(partial(_centre, window=tuple(1 + r % 2 for r in reach)))
     return True
+
+
+def _centre(module: nn.Module, inputs: tuple, output: Tensor, window: tuple[int, int]) -> Tensor:
+    """Means of neighbours: between two of the locations of an even kernel lies the cell that the result stands for."""
+    return F.avg_pool2d(output, window, stride=1)
