@@ -115,8 +115,8 @@ class ErrorAnalysisMetric(BaseMetric):
     """Share (per cent) of the images of each kind of :func:`mmentropy.ops.errors.localization_error`, and tables of it.
 
     A box is drawn at one threshold, as a user would: around the largest contour, or around all of them, of which the
-    best counts. Keys are ``error_correct``, ``error_wrong_class``, ``error_part``, …; they sum to 100. Without
-    predictions no class is wrong. Only a short row an image is kept.
+    best counts. Keys are ``error_correct``, ``error_wrong_class`` (the box is right), ``error_wrong_class_and_box``,
+    ``error_part``, …; they sum to 100. Without predictions no class is wrong. Only a short row an image is kept.
 
     Args:
         threshold: at which boxes are drawn; or

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .pixel_localization import PixelLocalizationMetric
 
 #: One colour a kind, told apart in the common forms of colour blindness.
-COLORS = dict(zip(KINDS, ('#009E73', '#999999', '#56B4E9', '#E69F00', '#CC79A7', '#D55E00')))
+COLORS = dict(zip(KINDS, ('#009E73', '#999999', '#56B4E9', '#E69F00', '#CC79A7', '#D55E00', '#444444')))
 
 
 def _figure(columns: int, width: float) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mmentropy.ops.boxes import box_iou
-from mmentropy.ops.localization_errors import ERROR_TYPES, error_type
+from mmentropy.ops.errors import KINDS, localization_error
 from mmentropy.ops.map_boxes import boxes_from_map
 from mmentropy.ops.maps import upsample_map
 from mmentropy.ops.overlay import colorize_map
@@ -69,7 +69,8 @@ def describe(sample: Sample, threshold: float) -> dict:
             truths, boxes = sample.boxes * BOX_SIZE - (0, 0, 1, 1), found - (0, 0, 1, 1)
             box = boxes[0] if len(boxes) else None
             entry['iou'] = 0.0 if box is None else _number(float(box_iou(boxes, truths).max()))
-            entry['error'] = ERROR_TYPES.index(error_type(box, truths, sample.label == sample.prediction))
+            class_right = sample.prediction in (-1, sample.label)  # without predictions no class is wrong
+            entry['error'] = KINDS.index(localization_error(box, truths, class_right))
     if sample.entropy_map is not None:
         values = sample.entropy_map.astype(np.float32)
         low, high = float(values.min()), float(values.max())
@@ -103,7 +104,7 @@ def render_report(data: ReportData, title: str, threshold: float | None = None) 
         'metrics': {key: _number(value) for key, value in data.metrics.items()},
         'config': data.config,
         'classes': list(data.classes),
-        'errors': list(ERROR_TYPES),
+        'errors': [kind.replace('_', ' ') for kind in KINDS],
         'thresholds': THRESHOLDS.round(4).tolist(),
         'curves': curves,
         'histogram': entropy_histogram(data),

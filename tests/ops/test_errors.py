@@ -17,6 +17,10 @@ PAIR = [[0, 0, 19, 19], [30, 0, 49, 19]]
     [
         ([20, 20, 59, 59], OBJECT, True, 'correct'),
         ([20, 20, 59, 59], OBJECT, False, 'wrong_class'),
+        ([0, 0, 9, 9], OBJECT, False, 'wrong_class_and_box'),
+        ([25, 25, 44, 44], OBJECT, False, 'wrong_class_and_box'),
+        (None, OBJECT, True, 'elsewhere'),
+        (None, OBJECT, False, 'wrong_class_and_box'),
         ([25, 25, 44, 44], OBJECT, True, 'part'),  # within: IoP 1, IoG 0.25
         ([10, 10, 70, 70], OBJECT, True, 'more'),  # around: IoP 0.43, IoG 1
         ([0, 0, 99, 99], OBJECT, True, 'more'),
@@ -34,7 +38,42 @@ PAIR = [[0, 0, 19, 19], [30, 0, 49, 19]]
 )
 def test_kinds(box, truths, right, kind):
     assert kind in KINDS
-    assert localization_error(np.array(box), np.array(truths), right) == kind
+    assert localization_error(None if box is None else np.array(box), np.array(truths), right) == kind
+
+
+def kind_by_pixels(box: np.ndarray, truths: np.ndarray, class_right: bool) -> str:
+    """The table of the docstring, on drawn boxes."""
+    drawn = []
+    for x0, y0, x1, y1 in [box, *truths]:
+        drawn.append(np.zeros((40, 40), bool))
+        drawn[-1][y0 : y1 + 1, x0 : x1 + 1] = True
+    p, gs = drawn[0], drawn[1:]
+    ious = [(p & g).sum() / (p | g).sum() for g in gs]
+    g = gs[int(np.argmax(ious))]
+    iop, iog = (p & g).sum() / p.sum(), (p & g).sum() / g.sum()
+    rows = [
+        ('correct', max(ious) >= 0.5 and class_right),
+        ('wrong_class', max(ious) >= 0.5),
+        ('wrong_class_and_box', not class_right),
+        ('several', sum((p & g).sum() / g.sum() > 0.3 for g in gs) >= 2),
+        ('part', iop > 0.5 and iop >= iog),
+        ('more', iog > 0.7),
+        ('part', iop > 0.5),
+        ('elsewhere', True),
+    ]
+    return next(kind for kind, holds in rows if holds)
+
+
+def test_random_boxes_against_drawn_ones():
+    rng = np.random.default_rng(0)
+    seen = set()
+    for i in range(1500):
+        corners = rng.integers(0, 40, (int(rng.integers(2, 4)), 2, 2))
+        box, *truths = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+        kind = localization_error(box, np.array(truths), i % 4 > 0)
+        assert kind == kind_by_pixels(box, truths, i % 4 > 0)
+        seen.add(kind)
+    assert seen == set(KINDS)
 
 
 def test_iou_threshold_decides_what_is_correct():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmentropy.ops.localization_errors import ERROR_TYPES
+from mmentropy.ops.errors import KINDS
 from mmentropy.visualization.report import THRESHOLDS, box_curves, describe, entropy_histogram, render_report
 from mmentropy.visualization.report_data import ReportData, Sample
 
@@ -85,10 +85,24 @@ def test_curves_histogram_and_boxes_by_hand(data):
     even, odd = describe(data.samples[0], 0.5), describe(data.samples[1], 0.5)
     np.testing.assert_allclose(even['found'], [[0.25, 0.25, 0.75, 0.75]], atol=0.02)
     assert even['iou'] > 0.93
-    assert ERROR_TYPES[even['error']] == 'right'
-    assert ERROR_TYPES[odd['error']] == 'box misplaced'
+    assert KINDS[even['error']] == 'correct'
+    assert KINDS[odd['error']] == 'elsewhere'
     assert box_curves(ReportData([Sample('x')])) == {}
     assert entropy_histogram(ReportData([Sample('x')])) == {}
+
+
+@pytest.mark.parametrize(
+    ('number', 'changes', 'kind'),
+    [
+        (0, {'label': 0, 'prediction': 1}, 'wrong_class'),
+        (1, {'label': 0, 'prediction': 1}, 'wrong_class_and_box'),
+        (1, {'label': 0, 'prediction': -1}, 'elsewhere'),  # without predictions no class is wrong
+        (0, {'cam': np.zeros((8, 8), np.uint8)}, 'elsewhere'),  # a map without any box
+    ],
+)
+def test_kinds_are_the_metrics(number, changes, kind):
+    """As in ``ErrorAnalysisMetric``: by the one op, under its names."""
+    assert KINDS[describe(sample(number, **changes), 0.5)['error']] == kind
 
 
 def test_page_holds_text_as_data_and_asks_nothing_of_the_network(data):

@@ -41,7 +41,7 @@ def main() -> None:
     outcome = run_with_progress(evaluation, args, out)
     if outcome.rows:
         for name, value in write_tables([row for _, row in outcome.rows], out).items():
-            print(f'{name:24s} {value:6.2f} %')
+            print(f'{name:26s} {value:6.2f} %')
         print(
             f'{outcome.images} images at threshold {metric.threshold:g}; written: {out}/errors*.csv, {out}/errors.png'
         )
