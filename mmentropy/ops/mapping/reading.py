@@ -25,7 +25,7 @@ MOST_GLOBAL = 3600
 #: Locations to each side of a window.
 WINDOW_RADIUS = 15
 #: Entries of the affinity that exist at once.
-CHUNK_ENTRIES = 1 << 22
+CHUNK_ENTRIES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _spread_globally(values: Tensor, unit: Tensor, power: float) -> Tensor:
     # With a column of ones the row sums come out of the same product.
     values = F.pad(values, (0, 1), value=1.0)
     out = torch.zeros_like(values)
-    blocks = _chunks(length, int((CHUNK_ENTRIES) ** 0.5))
+    blocks = _chunks(length, int(CHUNK_ENTRIES**0.5))
     for images in _chunks(batch, CHUNK_ENTRIES // min(length, blocks[0].stop) ** 2):
         for i, rows in enumerate(blocks):
             for columns in blocks[i:]:
