@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
+from mmentropy.datasets.transforms.loading import AS_STORED
 from mmentropy.segmentation import SeedPipeline
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,6 +65,26 @@ def test_a_pipeline_is_changed_by_the_names_of_its_stages(tmp_path):
     differ = [name for name in ours.settings if plain.settings[name] != ours.settings[name]]
     assert differ == ['classify']
     assert plain.settings['classify']['config'].endswith('configs/classification/resnet50_voc12_cls.py')
+
+
+def loading_steps(node: object) -> Iterator[dict]:
+    """Every transform of a config that reads an image file."""
+    if isinstance(node, dict):
+        if str(node.get('type')).rpartition('.')[2] == 'LoadImageFromFile':
+            yield node
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for item in node:
+            yield from loading_steps(item)
+
+
+def test_images_are_read_as_their_boxes_and_masks_are_stored():
+    """mmcv's default turns an image by its EXIF tag, and leaves the annotation where it was. (The pipeline that two
+    configs inherit from mmpretrain feeds on labels alone.)"""
+    writers = [path for path in (ROOT / 'configs').rglob('*.py') if 'LoadImageFromFile' in path.read_text()]
+    steps = [(path, step) for path in writers for step in loading_steps(Config.fromfile(str(path)).to_dict())]
+    assert len(steps) >= 10
+    assert not {str(path.relative_to(ROOT)) for path, step in steps if step.get('color_type') != AS_STORED}
 
 
 @pytest.mark.parametrize('path', RUNS, ids=names(RUNS))

@@ -34,6 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--scales', type=float, nargs='+', default=[1.0], help='average over input sizes')
     parser.add_argument('--flip', action='store_true', help='average with the mirrored image')
     parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument(
+        '--as-stored', action='store_true', help='do not turn images by their EXIF tag (data sets with annotations)'
+    )
     parser.add_argument('--device', help='default: the GPU where there is one')
     parser.add_argument('--again', action='store_true', help='compute images again that are already there')
     return parser.parse_args()
@@ -58,6 +61,7 @@ def main() -> None:
         size,
         args.trust_checkpoint,
         args.random_weights,
+        exif=not args.as_stored,
         target_layer=args.target_layer,
         scales=args.scales,
         flip=args.flip,
@@ -65,8 +69,10 @@ def main() -> None:
     classes = args.classes and [int(c) if c.isdigit() else c for c in args.classes]
     classes = 'all' if classes == ['all'] else classes
     options = (classes, args.method, args.box, args.threshold, args.topk)
-    settings = repr((args.model, args.weights, size, args.target_layer, args.scales, args.flip, options))
-    writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings)
+    settings = repr(
+        (args.model, args.weights, size, args.target_layer, args.scales, args.flip, args.as_stored, options)
+    )
+    writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, not args.as_stored)
     results = {} if args.again else {name: writer.done(name) for name in sources}
     todo = [name for name in sources if results.get(name) is None]
     failed = []

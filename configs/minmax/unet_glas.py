@@ -8,7 +8,7 @@ _base_ = [
 ]
 default_scope = 'mmseg'
 load = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='mmentropy.LoadLocalizationMasks'),
     dict(type='mmentropy.MaskToSegMap'),
 ]

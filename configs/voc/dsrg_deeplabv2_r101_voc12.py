@@ -7,7 +7,7 @@ train_dataloader = dict(
     batch_size=8,
     dataset=dict(
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
             dict(type='LoadAnnotations'),
             dict(type='RandomResize', scale=(2048, 400), ratio_range=(0.8, 1.3), keep_ratio=True),
             dict(type='RandomCrop', crop_size=crop_size),

@@ -14,11 +14,11 @@ import torch
 
 from mmentropy.explain import CAM
 from mmentropy.explain.anatomy import frozen, hooked, run
+from mmentropy.image_files import read_image
 from mmentropy.ops.map_boxes import boxes_from_map
 from mmentropy.ops.maps import upsample_map
 from mmentropy.ops.regions import keep_best, rank_units, region_shares
 
-from .images import read_image
 from .loading import LoadedModel, load_model
 
 
@@ -90,7 +90,7 @@ class Photo:
     """One image of a data set with its annotation.
 
     Attributes:
-        image: (H, W, 3) uint8, RGB, as the data set has it.
+        image: (H, W, 3) uint8, RGB, as the data set has it: pixels as stored, whatever the camera's EXIF tag says.
         labels: (m,) classes of the image.
         boxes: (n, 4) x0 y0 x1 y1, edges, in pixels of the image.
         box_labels: (n,) classes of the boxes.
@@ -110,7 +110,7 @@ def photos(dataset: Any, limit: int | None = None) -> Iterator[Photo]:
     step = 1 if limit is None else max(1, -(-count // limit))
     for i in range(0, count, step):
         info = dataset.get_data_info(i)
-        image = info['img'][..., ::-1] if 'img' in info else read_image(info['img_path'])
+        image = info['img'][..., ::-1] if 'img' in info else read_image(info['img_path'], exif=False)
         labels = np.ravel(info['gt_label']).astype(int)
         boxes = np.asarray(info.get('gt_bboxes', ()), dtype=np.float32).reshape(-1, 4)
         owners = np.ravel(info.get('gt_bbox_labels', [labels[0]] * len(boxes) if len(labels) else [])).astype(int)

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from mmentropy.explain import ClassMaps, build_explainer
+from mmentropy.image_files import read_image
 from mmentropy.ops.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
 from mmentropy.ops.maps import upsample_map
 from mmentropy.ops.overlay import blend_map
 
-from .images import count_images, is_single, iterate_images, read_image
+from .images import count_images, is_single, iterate_images
 from .loading import LoadedModel, load_model
 
 #: Boxes are read from the map at the image's size, or at this length of its longer side for larger images.
@@ -80,6 +81,8 @@ class Localizer:
         input_size: side, or (height, width), that images are resized to; None takes the model's.
         trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects.
         random_weights: take a config or a name without weights all the same; its maps mean nothing.
+        exif: turn images upright by their camera's EXIF orientation, as viewers do. False keeps the stored pixels, to
+            which the boxes and masks of data sets refer.
         **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``.
     """
 
@@ -92,6 +95,7 @@ class Localizer:
         input_size: int | tuple[int, int] | None = None,
         trust_checkpoint: bool = False,
         random_weights: bool = False,
+        exif: bool = True,
         **options: Any,
     ) -> None:
         if batch_size < 1:
@@ -101,7 +105,7 @@ class Localizer:
             self.loaded.size = (
                 (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
             )
-        self.batch_size, self.options = batch_size, options
+        self.batch_size, self.exif, self.options = batch_size, exif, options
         self._explainers: dict[str, Any] = {}
 
     @property
@@ -173,7 +177,7 @@ class Localizer:
         for name, source in iterate_images(images):
             result, image = Localization(name, threshold=threshold), None
             try:
-                image = read_image(source)
+                image = read_image(source, self.exif)
                 result.size = image.shape[:2]
             except (ValueError, FileNotFoundError) as error:
                 if on_error == 'raise':

@@ -11,10 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmentropy.image_files import read_image
 from mmentropy.ops.overlay import blend_map
 from mmentropy.safe_files import load_npz, remove_partial, write_whole
 
-from .images import read_image
 from .localizer import Localization
 
 KINDS = ('overlays', 'boxes', 'masks', 'maps')
@@ -39,6 +39,7 @@ class ResultWriter:
         kinds: which of :data:`KINDS` to write.
         class_names: of all classes, for the categories of ``boxes.json``.
         settings: model, method and options as text: a result that was written with others is not taken up again.
+        exif: whether overlays are drawn on upright images; as the :class:`~mmentropy.apis.Localizer` read them.
     """
 
     def __init__(
@@ -47,12 +48,13 @@ class ResultWriter:
         kinds: tuple[str, ...] = KINDS,
         class_names: tuple[str, ...] | None = None,
         settings: str = '',
+        exif: bool = True,
     ) -> None:
         unknown = set(kinds) - set(KINDS)
         if unknown:
             raise ValueError(f'unknown kind of output {sorted(unknown)[0]!r}; known are {", ".join(KINDS)}')
         self.out_dir, self.kinds, self.class_names = Path(out_dir), tuple(kinds), class_names
-        self.settings = settings
+        self.settings, self.exif = settings, exif
         remove_partial(self.out_dir, below=True)
         self.images: list[dict] = []
         self.annotations: list[dict] = []
@@ -89,7 +91,7 @@ class ResultWriter:
     def write(self, result: Localization, source: object) -> None:
         """Write what was asked for of one image; ``source`` is what :func:`read_image` reads it from."""
         if 'overlays' in self.kinds:
-            self._write_overlays(result, read_image(source))
+            self._write_overlays(result, read_image(source, self.exif))
         if 'masks' in self.kinds:
             for label, mask in zip(result.labels.tolist(), result.masks):
                 data = encode(mask.astype(np.uint8) * 255, '.png')

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mmentropy.safe_files import load_npz, write_whole
@@ -75,22 +74,6 @@ class ImageMaps:
             raise ValueError('class maps without a background; a seed stage adds it')
         scores = np.maximum(self.maps, 1e-5)
         return scores / scores.sum(axis=0)
-
-
-def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    try:
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # a header that speaks of more pixels than OpenCV decodes
-        image = None
-    if image is None:
-        state = 'is missing' if not path.is_file() else 'cannot be decoded; replace the file'
-        raise ValueError(f'{path}: the image {state}')
-    return np.ascontiguousarray(image[..., ::-1])
 
 
 def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = None) -> np.ndarray:

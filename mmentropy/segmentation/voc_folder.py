@@ -11,8 +11,9 @@ import numpy as np
 
 from mmentropy.datasets.parsing import read_rows, read_voc_xml
 from mmentropy.datasets.voc import VOC_CLASSES
+from mmentropy.image_files import read_image
 
-from .files import read_image, read_label_png
+from .files import read_label_png
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class VOCFolder:
         return Path(self.root, 'JPEGImages', f'{key}.jpg')
 
     def image(self, key: str) -> np.ndarray:
-        """(H, W, 3) uint8 RGB; raises ValueError naming the file if it cannot be read."""
-        return read_image(self.image_path(key))
+        """(H, W, 3) uint8 RGB, as stored, as the masks are; raises as :func:`mmentropy.image_files.read_image`."""
+        return read_image(self.image_path(key), exif=False)
 
     def labels(self, key: str) -> np.ndarray:
         """(K,) int64 classes from 0 in the image, difficult objects included.

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from mmentropy.apis.analysis import (
     CROPS,
     FeatureReader,
     by_cam,
+    by_truth,
     class_units,
     crop,
     dataset_features,
@@ -67,6 +71,35 @@ class Squares:
 def reader():
     torch.manual_seed(0)
     return FeatureReader(LoadedModel(Colours().eval(), (64, 96), mean=(0, 0, 0), std=(1, 1, 1)))
+
+
+class Turned:
+    """One photograph of a camera held upright: stored lying, 40 wide and 20 high, the EXIF tag says to turn it."""
+
+    BOX = (4, 2, 36, 10)  # in stored pixels
+
+    def __init__(self, folder: Path) -> None:
+        image = np.zeros((20, 40, 3), np.uint8)
+        x0, y0, x1, y1 = self.BOX
+        image[y0:y1, x0:x1] = (250, 10, 10)
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(image).save(folder / 'turned.png', exif=exif)
+        self.path = str(folder / 'turned.png')
+
+    def __len__(self) -> int:
+        return 1
+
+    def get_data_info(self, i: int) -> dict:
+        return {'img_path': self.path, 'gt_label': 0, 'gt_bboxes': [self.BOX]}
+
+
+def test_an_image_is_read_as_its_boxes_are_stored(tmp_path):
+    (photo,) = photos(Turned(tmp_path))
+    assert photo.image.shape == (20, 40, 3)
+    (found,) = by_truth(None, [photo])
+    assert found.shape == (8, 32, 3)
+    assert (found == (250, 10, 10)).all()
 
 
 def test_features_are_what_the_classifier_reads(reader):

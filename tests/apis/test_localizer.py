@@ -1,6 +1,7 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from mmentropy.apis import Localizer
 from mmentropy.apis.loading import _pipeline_size
+from mmentropy.apis.writing import ResultWriter
 from mmentropy.explain import METHODS
 from mmentropy.ops.map_boxes import boxes_from_map
 
@@ -135,6 +137,25 @@ def test_bad_files_are_recorded_and_the_folder_is_done(localizer, tmp_path):
         localizer(tmp_path / 'b.jpg')
     with pytest.raises(ValueError, match='0 bytes'):
         localizer(tmp_path, on_error='raise')
+
+
+def test_a_turned_photograph_is_localised_upright_or_as_stored(localizer, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a viewer turns it by 90 degrees clockwise
+    Image.fromarray(picture()).save(tmp_path / 'a.png', exif=exif)
+    (found,) = localizer(tmp_path / 'a.png', threshold=0.5)
+    assert found.size == (96, 64)
+    np.testing.assert_allclose(found.boxes[0], [[16, 24, 48, 56]], atol=2)
+    localizer.exif = False
+    (found,) = localizer(tmp_path / 'a.png', threshold=0.5)
+    assert found.size == (64, 96)
+    np.testing.assert_allclose(found.boxes[0], [[24, 16, 56, 48]], atol=1)
+    writer = ResultWriter(tmp_path / 'out', ('overlays',), exif=False)
+    writer.write(found, tmp_path / 'a.png')
+    # The caption stands above the image.
+    height, width = cv2.imread(str(tmp_path / 'out/overlays/a.png.0.jpg')).shape[:2]
+    assert width == 96
+    assert height < 96
 
 
 def test_wrong_options_are_refused_before_any_work(localizer):

@@ -18,7 +18,6 @@ import dataset_worlds as worlds
 import numpy as np
 from PIL import Image
 
-from mmentropy.apis.images import read_image as read_any_image
 from mmentropy.apis.writing import ResultWriter
 from mmentropy.datasets import (
     Camelyon16Patches,
@@ -37,9 +36,10 @@ from mmentropy.datasets.wsol_metadata import read_metadata
 from mmentropy.evaluation.map_files import read_map, read_predictions
 from mmentropy.evaluation.offline import Outcome, _load_state, _save_state
 from mmentropy.evaluation.thresholds import load_thresholds
+from mmentropy.image_files import read_image
 from mmentropy.ops.masks import voc_palette
 from mmentropy.safe_files import load_json
-from mmentropy.segmentation.files import ImageMaps, read_image, read_label_png
+from mmentropy.segmentation.files import ImageMaps, read_label_png
 from mmentropy.segmentation.foreign_maps import read_irn, read_psa, read_sec
 from mmentropy.segmentation.pipeline import read_json
 from mmentropy.visualization.report_data import ReportData, Sample
@@ -288,11 +288,11 @@ CASES: dict[str, Case] = {
         mend=with_checksums,
     ),
     'masks': Case(content('mask.png', picture('PNG', 'P')), masks, ('mask.png',), mend=with_checksums),
-    'photo': Case(content('a.jpg', picture('JPEG')), lambda folder: read_image(folder / 'a.jpg'), ('a.jpg',)),
+    'photo': Case(content('a.jpg', picture('JPEG')), lambda folder: read_image(folder / 'a.jpg', False), ('a.jpg',)),
     'photo of a data set': Case(content('a.jpg', picture('JPEG')), photo_sample, ('a.jpg',), (BadSampleError,)),
-    'any image': Case(content('a.png', picture('PNG')), lambda folder: read_any_image(folder / 'a.png'), ('a.png',)),
-    'any tiff': Case(content('a.tif', picture('TIFF')), lambda folder: read_any_image(folder / 'a.tif'), ('a.tif',)),
-    'any gif': Case(content('a.gif', picture('GIF')), lambda folder: read_any_image(folder / 'a.gif'), ('a.gif',)),
+    'any image': Case(content('a.png', picture('PNG')), lambda folder: read_image(folder / 'a.png'), ('a.png',)),
+    'any tiff': Case(content('a.tif', picture('TIFF')), lambda folder: read_image(folder / 'a.tif'), ('a.tif',)),
+    'any gif': Case(content('a.gif', picture('GIF')), lambda folder: read_image(folder / 'a.gif'), ('a.gif',)),
 }
 
 

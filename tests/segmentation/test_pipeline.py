@@ -251,7 +251,7 @@ def test_bad_images_cost_one_sentence_each(spoilt, chain, tmp_path):
             r'the maps have size (63, 64), the image (64, 64)',
             "key 'cams' is not a class in 0–4",
             'no such file',
-            'cannot be decoded; replace the file',
+            'not an image in a format that Pillow reads',
         ),
     ):
         assert words in said[key]

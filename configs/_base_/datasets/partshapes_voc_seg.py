@@ -16,7 +16,7 @@ data_preprocessor = dict(
     test_cfg=dict(size_divisor=8),
 )
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadAnnotations'),
     dict(type='RandomResize', scale=(96, 96), ratio_range=(0.8, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_size=(96, 96)),
@@ -24,7 +24,7 @@ train_pipeline = [
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]

@@ -7,13 +7,13 @@ data_root = 'data/tiny-imagenet-50'
 data_preprocessor = dict(num_classes=num_classes, mean=[122.5, 114.3, 101.4], std=[70.5, 68.6, 71.8], to_rgb=True)
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='RandomCrop', crop_size=64, padding=4),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='mmentropy.PackLocalizationInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='mmentropy.PackLocalizationInputs'),
 ]
 

@@ -17,7 +17,8 @@ from mmentropy.datasets.parsing import check_box, read_bytes
 from mmentropy.ops.masks import decode_mask
 from mmentropy.registry import TRANSFORMS
 
-#: Boxes and masks are those of the stored pixels, whatever the camera's EXIF orientation says.
+#: Boxes and masks are those of the stored pixels, whatever the camera's EXIF orientation says: the ``color_type`` of a
+#: host's ``LoadImageFromFile`` that reads what ``mmentropy.image_files.read_image(..., exif=False)`` does.
 AS_STORED = 'color_ignore_orientation'
 #: Fields that mmcv's transforms move with the image (``Resize`` scales boxes, crops and flips shift them) …
 MOVED_BY_HOSTS = ('gt_bboxes', 'gt_seg_map')
