@@ -8,6 +8,8 @@ field               shape, type                   meaning
 ``gt_score``        (C,) float                    multi-hot label
 ``gt_bboxes``       (n, 4) float                  x0 y0 x1 y1, pixels of the original image, as the data set has them
 ``gt_mask``         (H, W) uint8 0/1              object pixels, original size
+``gt_seg_map``      (H, W) uint8                  class + 1, 0 background, 255 left out; original size
+``gt_class_masks``  (n, H, W) uint8 0/1           object pixels of each of ``gt_label``, where classes may overlap
 ``ignore_mask``     (H, W) uint8 0/1              pixels left out of the evaluation, original size
 ``part_mask``       (H, W) uint8 0/1              pixels of the discriminative part, original size
 ``pred_score``      (C,) float                    scores
@@ -26,6 +28,8 @@ GT_LABEL = 'gt_label'
 GT_SCORE = 'gt_score'
 GT_BBOXES = 'gt_bboxes'
 GT_MASK = 'gt_mask'
+GT_SEG_MAP = 'gt_seg_map'
+GT_CLASS_MASKS = 'gt_class_masks'
 IGNORE_MASK = 'ignore_mask'
 PART_MASK = 'part_mask'
 PRED_SCORE = 'pred_score'
@@ -38,4 +42,4 @@ ENTROPY = 'entropy'
 #: A label from this on is a slip of the hand: arrays and names for so many classes would fill the memory.
 MOST_CLASSES = 1_000_000
 #: What a localisation data set adds to the host's fields; ``PackInputs(algorithm_keys=LOCALIZATION_KEYS)``.
-LOCALIZATION_KEYS = (GT_BBOXES, GT_MASK, IGNORE_MASK, PART_MASK)
+LOCALIZATION_KEYS = (GT_BBOXES, GT_MASK, GT_SEG_MAP, GT_CLASS_MASKS, IGNORE_MASK, PART_MASK)

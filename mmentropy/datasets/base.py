@@ -11,6 +11,7 @@ import os
 import pickle
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmpretrain.datasets import BaseDataset
 
 from mmentropy.datasets.parsing import check_box, join
 from mmentropy.datasets.transforms.loading import BadSampleError, is_loader, keep_ground_truth, load_sample
+from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.safe_files import load_npz, written_whole
 
 #: Indices of fewer entries are parsed anew each time: reading them is quicker than a user's doubt about a stale cache.
@@ -50,7 +52,7 @@ class LocalizationDataset(BaseDataset):
         data_root: directory of the set, or its address behind any mmengine file backend.
         split: one of ``SPLITS``.
         classes: an int keeps the first n classes (for cheap experiments), a sequence (or a file) of names keeps these,
-            in this order; None keeps all.
+            in this order; None keeps all. Pixels of the others are background in palette masks.
         multi_label: give ``gt_label`` as a list; by default as the set is.
         on_bad_image: ``raise`` (default), or ``skip``: in training, count and log an image that cannot be read or whose
             boxes or masks do not fit it, and go on with another.
@@ -314,9 +316,23 @@ class LocalizationDataset(BaseDataset):
             info['gt_bbox_labels'] = np.array(info['gt_bbox_labels'], dtype=np.int64)
         if 'mask_paths' in info or 'ignore_path' in info:
             info['mask_format'] = self.MASK_FORMAT
+            if self.MASK_FORMAT == 'palette' and self.multi_label:
+                info['palette_lookup'] = self._palette_lookup
         if self.multi_label and not isinstance(info['gt_label'], list):
             info['gt_label'] = [info['gt_label']]
         return info
+
+    @cached_property
+    def _palette_lookup(self) -> np.ndarray:
+        """(256,) uint8: of a palette mask's index, class + 1 of a kept class, 0 (background) of another; 255 stays."""
+        if self.kept_classes is None:
+            return np.arange(IGNORE_LABEL + 1, dtype=np.uint8)
+        lookup = np.zeros(IGNORE_LABEL + 1, dtype=np.uint8)
+        lookup[IGNORE_LABEL] = IGNORE_LABEL
+        for new, old in enumerate(self._kept(list(self.class_names()))):
+            if old + 1 < IGNORE_LABEL:  # a palette has no index for further classes
+                lookup[old + 1] = new + 1
+        return lookup
 
     def prepare_data(self, idx: int) -> Any:
         """Load, check and transform one sample; None for an image that ``on_bad_image='skip'`` passes over."""

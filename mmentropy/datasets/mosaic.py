@@ -29,7 +29,7 @@ class MosaicLocalization(BaseDataset):
 
     A sample holds ``img`` (so no loading transform is wanted), ``gt_label``, ``gt_bboxes`` in mosaic pixels, the masks
     that the wrapped set has, ``tile_bbox`` (4,) x0 y0 x1 y1 (edges) of the query's tile and ``tile_labels`` (k²,) row
-    by row.
+    by row. With ``query='all'`` a masked set also gives ``gt_class_masks`` (k², H, W), one for each of ``gt_label``.
 
     Args:
         dataset: the wrapped set, its config or itself.
@@ -126,6 +126,8 @@ class MosaicLocalization(BaseDataset):
                     whole[area] = self._resize(info[key], cv2.INTER_NEAREST)
         y, x = entry['place'] // self.grid * height, entry['place'] % self.grid * width
         every = [info['gt_label'] for info in tiles]
+        if self.multi_label and 'gt_mask' in masks:
+            masks['gt_class_masks'] = np.stack([self._only(t, masks['gt_mask']) for t in np.argsort(every)])
         return dict(
             img=img,
             img_shape=img.shape[:2],
@@ -153,6 +155,14 @@ class MosaicLocalization(BaseDataset):
         if 'gt_bboxes' not in info:
             raise ValueError(f'image {index} of {type(self.source).__name__} has no boxes; a mosaic needs a boxed set')
         return info
+
+    def _only(self, tile: int, mask: np.ndarray) -> np.ndarray:
+        """The mask of the whole mosaic within one tile, zero elsewhere."""
+        height, width = self.tile
+        y, x = tile // self.grid * height, tile % self.grid * width
+        only = np.zeros_like(mask)
+        only[y : y + height, x : x + width] = mask[y : y + height, x : x + width]
+        return only
 
     def _resize(self, array: np.ndarray, interpolation: int | None = None) -> np.ndarray:
         height, width = self.tile

@@ -10,6 +10,7 @@ import numpy as np
 from mmpretrain.datasets import BaseDataset
 
 from mmentropy.datasets.transforms.loading import keep_ground_truth
+from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.ops.shapes import draw_scene
 from mmentropy.registry import DATASETS
 
@@ -26,8 +27,8 @@ class PartShapes(BaseDataset):
     probability.
 
     A sample holds ``img`` (BGR, so no loading transform is wanted), ``gt_label``, ``gt_bboxes`` (x0 y0 x1 y1, edges:
-    x1 and y1 exclusive), ``gt_bbox_labels``, ``gt_mask``, ``part_mask`` and, on request, ``gt_seg_map`` (class + 1, 0
-    background) and ``instances`` (0 background, i + 1 the i-th object).
+    x1 and y1 exclusive), ``gt_bbox_labels``, ``gt_mask``, ``part_mask`` and, for scenes of several objects or on
+    request, ``gt_seg_map`` (class + 1, 0 background) and ``instances`` (0 background, i + 1 the i-th object).
 
     Args:
         split: ``train``, ``val`` or ``test``.
@@ -38,7 +39,8 @@ class PartShapes(BaseDataset):
         cooccurrence: probability that the background is the one of the first object's class, in [0, 1].
         seed: of the whole set, all splits.
         multi_label: give a list of labels; by default when an image may hold several objects.
-        with_seg_map: add ``gt_seg_map`` and ``instances``.
+        with_seg_map: add ``gt_seg_map`` and ``instances``; by default when an image may hold several objects (of up to
+            254 classes: 255 means left out).
         pipeline: transforms.
         test_mode: by default for every split but ``train``.
         **kwargs: of mmpretrain's ``BaseDataset`` (``indices`` …).
@@ -54,7 +56,7 @@ class PartShapes(BaseDataset):
         cooccurrence: float = 0.5,
         seed: int = 0,
         multi_label: bool | None = None,
-        with_seg_map: bool = False,
+        with_seg_map: bool | None = None,
         pipeline: Sequence = (),
         test_mode: bool | None = None,
         **kwargs: Any,
@@ -66,7 +68,8 @@ class PartShapes(BaseDataset):
         low, high = (num_objects, num_objects) if isinstance(num_objects, int) else num_objects
         self.length, self.split = length, split
         self.scene = dict(num_classes=num_classes, size=image_size, num_objects=(low, high), cooccurrence=cooccurrence)
-        self.seed, self.with_seg_map = seed, with_seg_map
+        self.seed = seed
+        self.with_seg_map = high > 1 and num_classes < IGNORE_LABEL if with_seg_map is None else with_seg_map
         self.multi_label = high > 1 if multi_label is None else multi_label
         draw_scene(seed, SPLITS[split], 0, **self.scene)  # a wrong option is named here, not in a worker
         names = tuple(f'shape_{label:02d}' for label in range(num_classes))

@@ -11,6 +11,7 @@ import torch
 
 from mmentropy.ops.localization import LOCALIZERS
 from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.ops.pixel_metrics import (
     average_precision,
     confusions,
@@ -22,7 +23,7 @@ from mmentropy.ops.pixel_metrics import (
     upsample_on_device,
 )
 from mmentropy.registry import METRICS
-from mmentropy.structures import CAM_LABELS, CAMS, GT_MASK, IGNORE_MASK
+from mmentropy.structures import CAM_LABELS, CAMS, GT_CLASS_MASKS, GT_MASK, GT_SEG_MAP, IGNORE_MASK
 
 from .box_localization import class_row, ground_truth_labels, localizing_map
 from .counting import UNIT, CountingMetric, Counts, field, name_of, to_numpy
@@ -37,15 +38,19 @@ COMPANIONS = {'F1-': 'F1+', 'pooled-F1-': 'pooled-F1+'}
 
 @METRICS.register_module()
 class PixelLocalizationMetric(CountingMetric):
-    """Pixel accuracy of class maps by the WSOL protocol (METHODS §5), and IoU and Dice at honest thresholds.
+    """Pixel accuracy of class maps by the WSOL protocol (Choe et al., CVPR 2020), and IoU and Dice.
 
-    ``PxAP`` pools the histograms of all images; ``mPxAP`` is the mean of the classes' own. ``MaxIoU`` and ``MaxF1+``
-    (Dice of the foreground) are means over the images, ``Maxpooled-…`` come from the pooled counts; a pixel is
-    foreground from the threshold on (≥), which is the best on this split. ``F1-@oracle`` (background) is read at the
-    threshold of ``MaxF1+``. At given thresholds the same figures follow as ``IoU@fixed``, ``IoU@transfer``, ….
+    ``PxAP`` pools the histograms of all images. ``MaxIoU`` and ``MaxF1+`` (Dice of the foreground) are means over the
+    images, ``Maxpooled-…`` come from the pooled counts; a pixel is foreground from the threshold on (≥), which is the
+    best on this split. ``F1-@oracle`` (background) is read at the threshold of ``MaxF1+``. At given thresholds the same
+    figures follow as ``IoU@fixed``, ``IoU@transfer``, …. All these ask *where any object is*: an image with several
+    labels is compared, by the maximum of their normalised maps, with the union of its objects, ``gt_mask``.
 
-    ``gt_mask`` is the union of an image's objects. An image with several labels is therefore compared with the maximum
-    of their normalised maps, and counts for each of them in ``mPxAP``.
+    ``mPxAP`` is the mean over the classes of the PxAP of each class's own maps against its own masks, pooled over the
+    images of the class. The masks are those of ``gt_class_masks`` or ``gt_seg_map``; without these, the union of an
+    image with a single label is its class's. Where an image of several labels has the union alone, the figure is
+    called ``classwise-union-PxAP`` instead: such an image counts for each of its classes with the maximum of their maps
+    against the union, so that it cannot tell swapped maps.
 
     Images whose mask has no foreground have no IoU and no F1⁺, those without background no F1⁻: they are left out of
     the means over images and counted in ``empty_masks`` and ``full_masks``.
@@ -57,7 +62,8 @@ class PixelLocalizationMetric(CountingMetric):
         threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'.
         threshold_from: JSON of another split's figures.
 
-    Reads ``gt_mask`` and, where there is one, ``ignore_mask``; maps on a GPU are evaluated there. Results are per cent.
+    Reads ``gt_mask`` and, where they are, ``gt_class_masks``, ``gt_seg_map`` and ``ignore_mask``;
+    maps on a GPU are evaluated there. Results are per cent.
     """
 
     def __init__(
@@ -81,31 +87,59 @@ class PixelLocalizationMetric(CountingMetric):
         self.edges, self.protocol = histogram_edges(cam_interval, extra)
 
     def count(self, sample: dict) -> Counts:
-        """The score histogram of one image, by class, and its scores at every threshold, in fixed point."""
+        """The score histogram of one image, and of each of its classes; its scores at every threshold, fixed point."""
+        labels = ground_truth_labels(sample, self)
         try:
-            scores = self._scores(sample)
             mask = resize_mask(to_numpy(field(sample, GT_MASK, self)), self.eval_size)
-            ignore = sample.get(IGNORE_MASK)
-            ignore = None if ignore is None else torch.from_numpy(resize_mask(to_numpy(ignore), self.eval_size))
-            device = scores.device
-            histogram = score_histogram(
-                scores,
-                torch.from_numpy(mask).to(device),
-                None if ignore is None else ignore.to(device),
-                torch.from_numpy(self.edges).to(device),
-            )
+            masks = self._class_masks(sample, labels)
+            ignore = self._ignored(sample)
+            maps = [self._scores(sample, label) for label in labels]
+            histogram = self._histogram(torch.stack(maps).amax(0) if len(maps) > 1 else maps[0], mask, ignore)
+            by_class = [histogram] * len(labels)
+            if masks is not None and not (len(masks) == 1 and np.array_equal(masks[0], mask)):
+                by_class = [self._histogram(*pair, ignore) for pair in zip(maps, masks)]
         except ValueError as error:
             raise ValueError(f'{name_of(sample)}: {error}') from error
-        histogram = histogram.cpu().numpy()
         confusion = confusions(histogram)
         per_image = np.stack([iou_score(confusion), *dice_scores(confusion)])
         return {
             'images': np.array(1),
+            'union_only': np.array(masks is None),
             'histogram': histogram,
-            **{f'{CLASS}{label}': histogram for label in ground_truth_labels(sample, self)},
+            **{f'{CLASS}{label}': one for label, one in zip(labels, by_class)},
             'scores': np.round(np.nan_to_num(per_image) * UNIT).astype(np.int64),
             'scored': (~np.isnan(per_image[:, 0])).astype(np.int64),
         }
+
+    def _histogram(self, scores: torch.Tensor, mask: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
+        """(2, B) scores of background and foreground, counted on the scores' device."""
+        device = scores.device
+        left_out = None if ignore is None else torch.from_numpy(ignore).to(device)
+        edges = torch.from_numpy(self.edges).to(device)
+        return score_histogram(scores, torch.from_numpy(mask).to(device), left_out, edges).cpu().numpy()
+
+    def _class_masks(self, sample: dict, labels: list[int]) -> list[np.ndarray] | None:
+        """(H, W) bool of each label's own object; None where only the union of several is known."""
+        if sample.get(GT_CLASS_MASKS) is not None:
+            masks = to_numpy(sample[GT_CLASS_MASKS])
+            if len(masks) != len(labels):
+                raise ValueError(f'{GT_CLASS_MASKS} holds {len(masks)} masks for the {len(labels)} labels {labels}')
+        elif sample.get(GT_SEG_MAP) is not None:
+            seg_map = to_numpy(sample[GT_SEG_MAP])
+            masks = [seg_map == label + 1 for label in labels]
+        elif len(labels) == 1:
+            masks = [to_numpy(sample[GT_MASK])]
+        else:
+            return None
+        return [resize_mask(mask, self.eval_size) for mask in masks]
+
+    def _ignored(self, sample: dict) -> np.ndarray | None:
+        """(H, W) bool of the pixels left out unless they are foreground; None without any."""
+        ignore = None if sample.get(IGNORE_MASK) is None else to_numpy(sample[IGNORE_MASK])
+        if sample.get(GT_SEG_MAP) is not None:
+            border = to_numpy(sample[GT_SEG_MAP]) == IGNORE_LABEL
+            ignore = border if ignore is None else border | (ignore > 0)
+        return None if ignore is None else resize_mask(ignore, self.eval_size)
 
     def figures(self, totals: Counts) -> dict[str, float]:
         """Percentages and thresholds."""
@@ -115,7 +149,8 @@ class PixelLocalizationMetric(CountingMetric):
         by_class = [value for value in by_class if value is not None]
         if not by_class:
             raise ValueError('PixelLocalizationMetric: no image of the split has a foreground pixel in its gt_mask')
-        results = {'PxAP': average_precision(self._protocol_bins(pooled)), 'mPxAP': float(np.mean(by_class))}
+        by_class_name = 'classwise-union-PxAP' if totals['union_only'] else 'mPxAP'
+        results = {'PxAP': average_precision(self._protocol_bins(pooled)), by_class_name: float(np.mean(by_class))}
         results |= {'empty_masks': int(totals['images'] - totals['scored'][0])}
         results |= {'full_masks': int(totals['images'] - totals['scored'][2])}
         curves = self._curves(totals, confusions(pooled))
@@ -146,16 +181,10 @@ class PixelLocalizationMetric(CountingMetric):
         """Bins between extra thresholds joined to the protocol's."""
         return np.add.reduceat(histogram, self.protocol[:-1], axis=-1)
 
-    def _scores(self, sample: dict) -> torch.Tensor:
+    def _scores(self, sample: dict, label: int) -> torch.Tensor:
         """(H, W) in [0, 1]: by OpenCV on the CPU, as in the protocol; a class map on a GPU stays there."""
         cams = sample.get(CAMS)
-        on_gpu = self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda
-        scores = []
-        for label in ground_truth_labels(sample, self):
-            if on_gpu:
-                row = class_row(field(sample, CAM_LABELS, self), label, sample)
-                scores.append(upsample_on_device(cams[row], self.eval_size))
-            else:
-                cam = localizing_map(sample, label, self.localizer, self)
-                scores.append(torch.from_numpy(upsample_map(cam, self.eval_size)))
-        return torch.stack(scores).amax(0) if len(scores) > 1 else scores[0]
+        if self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda:
+            row = class_row(field(sample, CAM_LABELS, self), label, sample)
+            return upsample_on_device(cams[row], self.eval_size)
+        return torch.from_numpy(upsample_map(localizing_map(sample, label, self.localizer, self), self.eval_size))

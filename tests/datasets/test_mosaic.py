@@ -59,6 +59,16 @@ class TestMosaic:
                 assert (box[2:] <= [tile % 2 * 48 + 48, tile // 2 * 48 + 48]).all()
             assert info['gt_mask'].sum() > one.get_data_info(i)['gt_mask'].sum()
 
+    def test_masks_of_the_classes_are_their_tiles(self) -> None:
+        info = build(query='all').get_data_info(1)
+        assert info['gt_class_masks'].shape == (4, 96, 96)
+        assert np.array_equal(info['gt_class_masks'].sum(0), info['gt_mask'])
+        for label, mask in zip(info['gt_label'], info['gt_class_masks']):
+            tile = int(np.flatnonzero(info['tile_labels'] == label)[0])
+            y, x = tile // 2 * 48, tile % 2 * 48
+            assert mask[y : y + 48, x : x + 48].sum() == mask.sum() > 0
+        assert 'gt_class_masks' not in build().get_data_info(1)
+
     def test_same_seed_same_mosaic(self) -> None:
         a, b, c = build(seed=4), build(seed=4), build(seed=5)
         assert all(np.array_equal(a.get_data_info(i)['img'], b.get_data_info(i)['img']) for i in range(5))

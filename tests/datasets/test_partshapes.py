@@ -149,7 +149,7 @@ class TestGroundTruth:
         assert abs(own / count - expected) <= 4 * np.sqrt(expected * (1 - expected) / count)
 
     def test_scenes_hold_several_classes(self) -> None:
-        data = PartShapes(length=60, num_objects=(1, 3), image_size=96, with_seg_map=True)
+        data = PartShapes(length=60, num_objects=(1, 3), image_size=96)  # scenes have it by default
         counts = [len(data.get_data_info(i)['gt_label']) for i in range(60)]
         assert set(counts) == {1, 2, 3}
         info = data.get_data_info(int(np.argmax(counts)))

@@ -231,6 +231,18 @@ class TestVOC:
         info = data.get_data_info(0)
         assert (info['gt_label'], box_list(info), info['gt_bbox_labels'].tolist()) == ([0], [[0, 0, 40, 30]], [0])
 
+    def test_kept_classes_keep_their_pixels(self, tmp_path: Path) -> None:
+        root = worlds.voc(tmp_path)
+        plain = VOC2012MultiLabel(root, 'trainaug', pipeline=[LOAD, MASKS])[0]
+        cat = plain['gt_seg_map'] == 8  # palette index = label + 1
+        kept = VOC2012MultiLabel(root, 'trainaug', classes=['sofa', 'cat'], pipeline=[LOAD, MASKS])[0]
+        assert np.array_equal(kept['gt_seg_map'] == 2, cat)
+        assert np.array_equal(kept['gt_mask'], cat)
+        lost = VOC2012MultiLabel(root, 'trainaug', classes=['sofa'], pipeline=[LOAD, MASKS])[0]
+        assert sorted(np.unique(lost['gt_seg_map'])) == [0, 255]
+        assert not lost['gt_mask'].any()
+        assert np.array_equal(lost['ignore_mask'], plain['ignore_mask'])
+
 
 class TestGlaS:
     def test_division(self, tmp_path: Path) -> None:

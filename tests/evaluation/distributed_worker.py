@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch.distributed as dist
 from mmengine.dataset import DefaultSampler
-from samples import make_samples
+from samples import make_samples, make_scenes
 
+from mmentropy.evaluation import PixelLocalizationMetric
 from mmentropy.registry import METRICS
 
 METRICS_UNDER_TEST = (
@@ -30,11 +31,14 @@ def evaluate(rank: int, world: int, folder: str) -> None:
         dist.init_process_group('gloo', init_method=f'file://{folder}/store_{world}', world_size=world, rank=rank)
     results = {}
     for number in (11, 1):
-        samples = make_samples(number)
+        samples, scenes = make_samples(number), make_scenes(number)
         metrics = [METRICS.build(config) for config in METRICS_UNDER_TEST]
+        by_class = PixelLocalizationMetric(eval_size=56, cam_interval=0.01, prefix='scenes')
         for index in DefaultSampler(samples, shuffle=False):
+            by_class.process(None, [scenes[index]])
             for metric in metrics:
                 metric.process(None, [samples[index]])
+        metrics.append(by_class)
         results[number] = {key: value for metric in metrics for key, value in metric.evaluate(number).items()}
     Path(folder, f'{world}_{rank}.json').write_text(json.dumps(results))
 

@@ -49,6 +49,27 @@ def make_samples(number: int, seed: int = 0) -> list[dict]:
     return [make_sample(index, seed) for index in range(number)]
 
 
+def make_scenes(number: int, seed: int = 0) -> list[dict]:
+    """Images of one to three classes, with a segmentation map and a border that is left out."""
+    scenes = []
+    for index in range(number):
+        rng = np.random.default_rng([seed, index, 1])
+        sample = make_sample(index, seed)
+        height, width = sample['ori_shape']
+        labels = np.sort(rng.choice(CLASSES, int(rng.integers(1, 4)), replace=False))
+        seg_map = np.zeros((height, width), np.uint8)
+        for label in labels:
+            y, x = rng.integers(0, [height - 12, width - 12])
+            seg_map[y : y + rng.integers(8, 30), x : x + rng.integers(8, 30)] = label + 1
+        seg_map[rng.random(seg_map.shape) < 0.05] = 255
+        cams = [cv2.resize(np.float32(seg_map == label + 1), (7, 7), interpolation=cv2.INTER_AREA) for label in labels]
+        cams = np.stack(cams) + rng.normal(scale=0.2, size=(len(labels), 7, 7))
+        sample |= {'cams': torch.from_numpy(cams.astype(np.float32)), 'cam_labels': torch.from_numpy(labels)}
+        sample |= {'gt_label': torch.from_numpy(labels), 'gt_seg_map': seg_map, 'ignore_mask': np.uint8(seg_map == 255)}
+        scenes.append(sample | {'gt_mask': np.uint8((seg_map > 0) & (seg_map < 255))})
+    return scenes
+
+
 def evaluate(metric, samples: list[dict]) -> dict:
     """Feed a metric in one process, two samples a batch."""
     for start in range(0, len(samples), 2):

@@ -27,6 +27,7 @@ def test_one_two_and_three_processes_agree_to_the_last_digit(tmp_path):
     figures = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*.json')}  # JSON keeps every digit
     assert sorted(figures) == ['1_0', '2_0', '2_1', '3_0', '3_1', '3_2']
     assert 0 < figures['1_0']['11']['wsol/MaxBoxAccV2'] < 100
+    assert 0 < figures['1_0']['11']['scenes/mPxAP'] < 100
     for name, found in figures.items():
         assert found == figures['1_0'], f'process {name} differs'
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
-from samples import evaluate, make_sample, make_samples
+from samples import evaluate, make_sample, make_samples, make_scenes
 
 from mmentropy.evaluation import DiceMetric, PartCoverageMetric, PixelLocalizationMetric, save_metrics
 
@@ -103,7 +103,7 @@ def test_transfer(tmp_path):
             assert results[f'wsol/{companion}@transfer'] == pytest.approx(curves[companion][at], abs=1e-6)
 
 
-def test_several_labels_share_the_union():
+def test_several_labels_without_masks_of_their_own_share_the_union():
     s = make_sample(0)
     first, second = (int(label) for label in s['cam_labels'][:2])
     maps = [prepared(s | {'gt_label': torch.tensor([label])})[0] for label in (first, second)]
@@ -111,7 +111,55 @@ def test_several_labels_share_the_union():
     results = evaluate(PixelLocalizationMetric(**TINY), [s | {'gt_label': torch.tensor([first, second])}])
     expected = precision_area(np.maximum(*maps)[valid], mask[valid])
     assert results['wsol/PxAP'] == pytest.approx(expected, abs=1e-9)
-    assert results['wsol/mPxAP'] == pytest.approx(expected, abs=1e-9)
+    assert results['wsol/classwise-union-PxAP'] == pytest.approx(expected, abs=1e-9)
+    assert 'wsol/mPxAP' not in results
+
+
+def two_objects(swapped: bool, **truth: np.ndarray) -> dict:
+    """Two disjoint objects on a seventh and a quarter of the image, and maps that are exactly their masks."""
+    seg_map = np.zeros((SIZE, SIZE), np.uint8)
+    seg_map[: SIZE // 2, : 2 * SIZE // 7] = 3
+    seg_map[SIZE // 2 :, SIZE // 2 :] = 6
+    cams = torch.from_numpy(np.stack([seg_map == 3, seg_map == 6]).astype(np.float32))
+    return {
+        'cams': cams.flip(0) if swapped else cams,
+        'cam_labels': torch.tensor([2, 5]),
+        'gt_label': torch.tensor([2, 5]),
+        'gt_mask': (seg_map > 0).astype(np.uint8),
+        **(truth or {'gt_seg_map': seg_map}),
+    }
+
+
+def test_swapped_maps_do_not_score():
+    """A map that is 0 on its object finds it with all other pixels: the precision is the object's share."""
+    right, wrong = (evaluate(PixelLocalizationMetric(**TINY), [two_objects(swapped)]) for swapped in (False, True))
+    assert (right['wsol/PxAP'], right['wsol/mPxAP']) == (100, 100)
+    assert wrong['wsol/PxAP'] == 100  # where any object is
+    assert wrong['wsol/mPxAP'] == pytest.approx(100 * (1 / 7 + 1 / 4) / 2, abs=1e-9)
+    masks = two_objects(False)['cams'].numpy().astype(np.uint8)
+    by_masks = evaluate(PixelLocalizationMetric(**TINY), [two_objects(True, gt_class_masks=masks)])
+    assert by_masks == wrong
+    with pytest.raises(ValueError, match=r'gt_class_masks holds 1 masks for the 2 labels \[2, 5\]'):
+        evaluate(PixelLocalizationMetric(**TINY), [two_objects(True, gt_class_masks=masks[:1])])
+
+
+def test_mean_over_classes_is_that_of_each_class_alone():
+    """Scenes of one to three classes: the mean of precision_area over each class's own maps, masks and images."""
+    scenes = make_scenes(14)
+    assert len({len(s['gt_label']) for s in scenes}) == 3
+    pixels = {}
+    for s in scenes:
+        ignore = cv2.resize(np.uint8(s['gt_seg_map'] == 255), (SIZE, SIZE), interpolation=0) > 0
+        for label in s['gt_label'].tolist():
+            scores, _, _ = prepared(s | {'gt_label': torch.tensor([label]), 'ignore_mask': s['gt_mask']})
+            mask = cv2.resize(np.uint8(s['gt_seg_map'] == label + 1), (SIZE, SIZE), interpolation=0) > 0
+            pixels.setdefault(label, []).append((scores[mask | ~ignore], mask[mask | ~ignore]))
+    areas = [precision_area(*map(np.concatenate, zip(*pairs))) for pairs in pixels.values()]
+    results = evaluate(PixelLocalizationMetric(**TINY), scenes)
+    assert results['wsol/mPxAP'] == pytest.approx(np.mean(areas), abs=1e-9)
+    # one image that knows the union alone is enough for the figure not to be called mPxAP
+    blind = [s | {'gt_seg_map': None} if len(s['gt_label']) > 1 else s for s in scenes]
+    assert 'wsol/mPxAP' not in evaluate(PixelLocalizationMetric(**TINY), blind)
 
 
 def test_empty_and_full_masks_are_counted_and_left_out():

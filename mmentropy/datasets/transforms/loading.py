@@ -14,7 +14,7 @@ from mmcv.transforms import BaseTransform, LoadImageFromFile
 from PIL import Image
 
 from mmentropy.datasets.parsing import check_box, read_bytes
-from mmentropy.ops.masks import decode_mask
+from mmentropy.ops.masks import IGNORE_LABEL, decode_mask
 from mmentropy.registry import TRANSFORMS
 
 #: Boxes and masks are those of the stored pixels, whatever the camera's EXIF orientation says: the ``color_type`` of a
@@ -57,7 +57,7 @@ class LoadLocalizationMasks(BaseTransform):
 
     The instances' masks are OR-ed; a pixel of the object is never ignored (ignore ∧ ¬foreground, the WSOL protocol).
     A sample without these keys passes unchanged; an empty list of masks means that the image holds no object. Palette
-    masks (VOC) also give ``gt_seg_map``, their indices.
+    masks of a multi-label set (VOC) also give ``gt_seg_map``: class + 1, 0 background, 255 left out.
 
     Args:
         size: (height, width) to which each file is resized, nearest neighbour, before they are joined. OpenImages'
@@ -75,18 +75,17 @@ class LoadLocalizationMasks(BaseTransform):
         if paths is None and not ignore_path:
             return results
         size = self.size or results.get('ori_shape')
-        mask = ignore = None
+        mask = ignore = seg_map = None
         mask_format = results.get('mask_format', 'nonzero')
         for path in paths or ():
             values = self._read(path)
+            if mask_format == 'palette' and 'palette_lookup' in results:
+                values = self._relabel(values, results['palette_lookup'], path)
+                seg_map = _joined(seg_map, self._fit(values, size, path))
             try:
                 one, left_out = decode_mask(values, mask_format)
             except ValueError as error:
                 raise ValueError(f'{path}: {error}') from None
-            if mask_format == 'palette':
-                if values.max(initial=0) > 255:
-                    raise ValueError(f'{path}: a palette mask has values up to 255, found {values.max()}')
-                results['gt_seg_map'] = self._fit(values.astype(np.uint8), size, path)
             one = self._fit(one, size, path)
             mask = one if mask is None else mask | one
             if left_out is not None:
@@ -98,6 +97,8 @@ class LoadLocalizationMasks(BaseTransform):
         if mask is None:
             mask = np.zeros(size if ignore is None else ignore.shape, dtype=np.uint8)
         results['gt_mask'] = mask
+        if seg_map is not None:
+            results['gt_seg_map'] = seg_map
         results['ignore_mask'] = np.zeros_like(mask) if ignore is None else ignore & (1 - mask)
         return results
 
@@ -108,6 +109,14 @@ class LoadLocalizationMasks(BaseTransform):
             return np.asarray(Image.open(io.BytesIO(data)))
         except Exception as error:  # Pillow's decoders raise many kinds: DecompressionBombError, struct.error …
             raise ValueError(f'{path} cannot be decoded as a mask ({error})') from None
+
+    def _relabel(self, values: np.ndarray, lookup: np.ndarray, path: str) -> np.ndarray:
+        """(H, W) uint8 ``gt_seg_map`` of one palette mask."""
+        if values.ndim != 2:
+            raise ValueError(f'{path}: a palette mask needs one channel, found an array of shape {values.shape}')
+        if values.max(initial=0) >= len(lookup):
+            raise ValueError(f'{path}: a palette mask has values up to {len(lookup) - 1}, found {values.max()}')
+        return lookup[values]
 
     def _fit(self, mask: np.ndarray, size: Sequence[int] | None, path: str) -> np.ndarray:
         if size is None or mask.shape == tuple(size):
@@ -121,6 +130,14 @@ class LoadLocalizationMasks(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(size={self.size})'
+
+
+def _joined(first: np.ndarray | None, second: np.ndarray) -> np.ndarray:
+    """One segmentation map of two: an object's index goes before 255, and 255 before background."""
+    if first is None:
+        return second
+    free = (first == 0) | ((first == IGNORE_LABEL) & (second > 0))
+    return np.where(free, second, first)
 
 
 def is_loader(transform: Callable) -> bool:

@@ -14,7 +14,7 @@ from mmentropy.registry import TRANSFORMS
 from mmentropy.structures import LOCALIZATION_KEYS
 
 #: What this package's data sets may add to a sample.
-EXTRA_KEYS = (*LOCALIZATION_KEYS, 'gt_bbox_labels', 'tile_bbox', 'gt_seg_map')
+EXTRA_KEYS = (*LOCALIZATION_KEYS, 'gt_bbox_labels', 'tile_bbox')
 
 
 @TRANSFORMS.register_module()
