@@ -1,0 +1,261 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Figures of recipe.py's checkpoints: ``python benchmarks/recipe_figures.py evaluate QUEUE --work DIR``.
+
+``evaluate`` reads every checkpoint of the queue's runs on the sets of its fold, with every reading of
+:data:`READINGS`, and writes one JSON file a checkpoint and set; what is there is not done again. ``table`` prints
+means, sample deviations and paired differences of them.
+
+The metrics are those of the package, on maps at 224 pixels: V2 is the mean over IoU 30, 50 and 70 % of the share of
+images whose best box reaches it, at the best threshold of the set (``V2``), at fixed ones (``V2@0.2``) and at a
+threshold that each map chooses for itself (``V2@otsu``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+
+import cv2
+import numpy as np
+import torch
+from mmengine.logging import MMLogger
+from recipe import (
+    Images,
+    Normalize,
+    Run,
+    add_data_arguments,
+    build_model,
+    checkpoint,
+    load_images,
+    queued,
+    run_in_bfloat16,
+)
+from scipy.stats import t as student
+from torch import Tensor
+
+from mmentropy.ops.boxes import scale_boxes
+from mmentropy.ops.component_tree import best_iou_by_level
+from mmentropy.ops.localization import hits, quantize_map, threshold_levels, thresholds_of
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.reading import Reading, read_maps
+from mmentropy.ops.mapping.scaling import draw_maps
+from mmentropy.ops.maps import normalize_map
+from mmentropy.ops.pixel_metrics import average_precision, histogram_edges, resize_mask, score_histogram
+from mmentropy.safe_files import write_whole
+
+EVAL_SIZE = (224, 224)
+IOU_THRS = (30, 50, 70)
+THRESHOLDS = thresholds_of(0.001)
+#: Every tenth threshold's V2 is kept, for thresholds that are chosen on another set.
+KEPT = slice(None, None, 10)
+FIXED = (0.15, 0.2, 0.3)
+#: Name → reading, and whether it is drawn in place; otherwise with half-pixel centres, as the protocol does.
+READINGS: dict[str, tuple[Reading, bool]] = {
+    'protocol': (Reading.named('protocol'), False),
+    'in place': (Reading.named('protocol'), True),
+    'relu': (Reading(relu=True), True),
+    'certain': (Reading.named('certain'), True),
+    'relu+spread': (Reading(relu=True, spread=1, power=2), True),
+    'certain+spread': (Reading.named('certain+spread'), True),
+}
+
+
+def predictions(run: Run, data: Images, args: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits (N, C), class maps of the true class (N, h, w), location entropy (N, h, w) and features (N, D, h, w)."""
+    state = torch.load(checkpoint(run, args), weights_only=True)
+    model = build_model(run, state['num_classes']).eval()
+    model.load_state_dict(state['state_dict'])
+    run_in_bfloat16(model, bool(run.bfloat16))
+    normalize, parts = Normalize(run.set), []
+    with torch.inference_mode():
+        for images, labels in zip(data.images.split(100), data.labels.split(100)):
+            features = model.extract_feat(normalize(images), stage='backbone')
+            logits = model.head(model.neck(features))
+            cams = model.head.maps(features[-1], labels[:, None])[:, 0]
+            parts.append((logits, cams, model.head.entropy_map(features[-1]), features[-1]))
+    return tuple(torch.cat(part) for part in zip(*parts))
+
+
+def figures_of(drawn: np.ndarray, right: np.ndarray, data: Images) -> dict[str, float | list[float]]:
+    """What one reading is worth: drawn maps (N, H, W), whether the class is right (N,)."""
+    size = tuple(data.images.shape[-2:])
+    curve = np.zeros((len(THRESHOLDS), len(IOU_THRS)))
+    top1 = np.zeros(len(THRESHOLDS))
+    chosen = {name: np.zeros(len(IOU_THRS)) for name in CHOOSERS}
+    edges = histogram_edges()[0]
+    histogram = np.zeros((2, len(edges) - 1), np.int64)
+    for i, cam in enumerate(drawn):
+        image = quantize_map(normalize_map(cam))
+        iou = best_iou_by_level(image, scale_boxes(data.boxes[i : i + 1], size, EVAL_SIZE))
+        found = hits(iou[threshold_levels(THRESHOLDS, image.max())], IOU_THRS)
+        curve += found
+        top1 += found[:, IOU_THRS.index(50)] & right[i]
+        for name, chooser in CHOOSERS.items():
+            level = min(chooser(image), len(iou) - 1)
+            chosen[name] += hits(iou[level : level + 1], IOU_THRS)[0]
+        if data.masks is not None:
+            mask = torch.from_numpy(resize_mask(data.masks[i], EVAL_SIZE))
+            scores = torch.from_numpy(normalize_map(cam))
+            histogram += score_histogram(scores, mask, None, torch.from_numpy(edges)).numpy()
+    share = 100 / len(drawn)
+    v2 = curve.max(0).mean() * share
+    by_threshold = curve.mean(1) * share
+    figures = {'V2': v2, 'GT-known': curve[:, 1].max() * share, 'Top-1 Loc': top1.max() * share}
+    figures |= {f'V2@{t:g}': by_threshold[np.flatnonzero(np.isclose(THRESHOLDS, t))[0]] for t in FIXED}
+    figures |= {f'V2@{name}': hit.mean() * share for name, hit in chosen.items()}
+    if data.masks is not None:
+        figures['PxAP'] = average_precision(histogram)
+    figures = {key: round(float(value), 3) for key, value in figures.items()}
+    return figures | {'curve': by_threshold[KEPT].round(2).tolist()}
+
+
+def otsu_level(image: np.ndarray) -> int:
+    """Grey level of Otsu's threshold: pixels above it are foreground."""
+    return int(cv2.threshold(image, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0])
+
+
+def entropy_level(image: np.ndarray) -> int:
+    r"""Grey level that maximises the entropy of the histograms on both its sides (Kapur et al., 1985)."""
+    p = np.bincount(image.ravel(), minlength=256) / image.size
+    below, terms = p.cumsum(), np.where(p > 0, -p * np.log(np.where(p > 0, p, 1)), 0).cumsum()
+    with np.errstate(divide='ignore', invalid='ignore'):
+        above = 1 - below
+        total = np.log(below) + terms / below + np.log(above) + (terms[-1] - terms) / above
+    return int(np.nanargmax(np.where(np.isfinite(total), total, -np.inf)))
+
+
+def mean_level(image: np.ndarray) -> int:
+    """The mean grey level."""
+    return int(image.mean())
+
+
+CHOOSERS = {'otsu': otsu_level, 'entropy': entropy_level, 'mean': mean_level}
+
+
+def evaluate(run: Run, set_: str, args: argparse.Namespace) -> None:
+    """Write the figures of one checkpoint on ``photographs``, ``mosaics`` or ``partshapes``."""
+    path = figures_file(run, set_, args)
+    found = json.loads(path.read_text()) if path.exists() else {}
+    missing = [name for name in args.readings or READINGS if name not in found]
+    if not missing:
+        return
+    data = load_images(run.set, run.fold, 'mosaics' if set_ == 'mosaics' else 'val', args)
+    logits, cams, entropies, features = predictions(run, data, args)
+    right = (logits.argmax(1) == data.labels).numpy()
+    found['top-1'] = round(100 * right.mean(), 3)
+    if run.fold != 'report':  # PxAP takes as long as all the rest, and nothing is chosen by it
+        data.masks = None
+    size = tuple(data.images.shape[-2:])
+    step = tuple(whole / part for whole, part in zip(size, cams.shape[-2:]))
+    for name in missing:
+        reading, in_place = READINGS[name]
+        # The grid of a ResNet with padded odd kernels: location 0 looks at pixel 0.
+        grid = MapGrid((0, 0), step, size) if in_place else None
+        maps = read_maps(cams[:, None], entropies, features, reading=reading)[:, 0]
+        found[name] = figures_of(draw_maps(maps, EVAL_SIZE, grid).numpy(), right, data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(found))
+    shown = {name: found[name]['V2'] for name in READINGS if name in found}
+    print(f'{run.name} on {set_}: top-1 {found["top-1"]}, V2 {shown}', flush=True)
+
+
+def figures_file(run: Run, set_: str, args: argparse.Namespace) -> Path:
+    """Where the figures of a run on a set lie."""
+    return Path(args.work) / 'figures' / f'{run.name}.{set_}.json'
+
+
+def sets_of(run: Run) -> tuple[str, ...]:
+    """What a run is evaluated on."""
+    return {'partshapes': ('partshapes',), 'photographs': ('photographs', 'mosaics')}.get(run.set, ())
+
+
+COLUMNS = ('top-1', 'V2', 'PxAP', 'Top-1 Loc', 'V2@0.2', 'V2@otsu')
+
+
+def value(run: Run, set_: str, reading: str, column: str, args: argparse.Namespace) -> float | None:
+    """One figure of one checkpoint; None where it does not exist (PxAP without masks), or not yet."""
+    path = figures_file(run, set_, args)
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return found.get('top-1') if column == 'top-1' else found.get(reading, {}).get(column)
+
+
+def with_deviation(values: list[float]) -> str:
+    """Mean ± sample deviation."""
+    if not values:
+        return ''
+    return f'{mean(values):.1f}' + (f' ± {stdev(values):.1f}' if len(values) > 1 else '')
+
+
+def paired(ours: list[float | None], theirs: list[float | None]) -> str:
+    """Mean difference within a seed ± half of its 95 % interval (Student), bold where that excludes zero."""
+    differences = [a - b for a, b in zip(ours, theirs) if a is not None and b is not None]
+    if not differences:
+        return ''
+    if len(differences) == 1:
+        return f'{differences[0]:+.1f}'
+    half = student.ppf(0.975, len(differences) - 1) * stdev(differences) / math.sqrt(len(differences))
+    text = f'{mean(differences):+.1f} ± {half:.1f}'
+    return f'**{text}**' if abs(mean(differences)) > half else text
+
+
+def table(args: argparse.Namespace) -> str:
+    """A Markdown table of the queue's runs on one set, compared with the first of them as the protocol reads it."""
+    groups: dict[Run, list[Run]] = {}
+    for run in queued(args.queue):
+        if args.set in sets_of(run) and run.fold == args.fold:
+            groups.setdefault(Run(**{**vars(run), 'seed': -1}), []).append(run)
+    if not groups:
+        raise ValueError(f'{args.queue} has no run of fold {args.fold!r} that is evaluated on {args.set!r}')
+    columns = [c for c in COLUMNS if c != 'PxAP' or args.set == 'partshapes']
+    header = ['model', 'reading', *columns, 'top-1, paired', 'V2, paired', 'V2, same reading']
+    lines = ['| ' + ' | '.join(header) + ' |', '|' + '---|' * len(header)]
+    reference = {run.seed: run for run in next(iter(groups.values()))}
+    for key, runs in groups.items():
+        for reading in args.readings or READINGS:
+            found = {c: [value(run, args.set, reading, c, args) for run in runs] for c in columns}
+            plain = [reference.get(run.seed, run) for run in runs]
+            usual = {c: [value(run, args.set, 'protocol', c, args) for run in plain] for c in ('top-1', 'V2')}
+            same = [value(run, args.set, reading, 'V2', args) for run in plain]
+            cells = [with_deviation([v for v in found[c] if v is not None]) for c in columns]
+            cells += [paired(found[c], usual[c]) for c in ('top-1', 'V2')] + [paired(found['V2'], same)]
+            if not any(v is not None for v in found['V2']):
+                continue
+            label = key.name.replace(f'{key.set}-{key.fold}-seed=-1', '').lstrip('-') or 'plain CAM'
+            lines.append(
+                '| ' + ' | '.join([f'{label} ({sum(v is not None for v in found["V2"])})', reading, *cells]) + ' |'
+            )
+    return '\n'.join(lines)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('action', choices=('evaluate', 'table'))
+    parser.add_argument('queue', type=Path, help='as for recipe.py')
+    parser.add_argument(
+        '--set', default='partshapes', choices=('partshapes', 'photographs', 'mosaics'), help='of the table'
+    )
+    parser.add_argument('--fold', default='report', help='of the table')
+    parser.add_argument('--readings', nargs='+', choices=list(READINGS), help='all by default')
+    add_data_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    MMLogger.get_current_instance().setLevel('WARNING')  # init_weights tells of every tensor
+    if args.action == 'table':
+        print(table(args))
+        return
+    for run in queued(args.queue):
+        if checkpoint(run, args).exists():
+            for set_ in sets_of(run):
+                evaluate(run, set_, args)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
