@@ -103,3 +103,12 @@ def test_config_builds_and_runs(path):
     num_classes = cfg.get('data_preprocessor', {}).get('num_classes')
     if cfg.default_scope == 'mmpretrain' and num_classes:
         assert out.shape == (1, num_classes)
+
+
+@pytest.mark.parametrize('path', RUNS, ids=names(RUNS))
+def test_only_pretrained_weights_are_fine_tuned(path):
+    """A small rate, and a head ten times as fast as the backbone, are for a backbone that has learned already."""
+    cfg = Config.fromfile(str(path))
+    pretrained = "'Pretrained'" in repr(cfg.model.to_dict()) or cfg.get('load_from') or cfg.model.get('pretrained')
+    faster_head = 'head' in cfg.optim_wrapper.get('paramwise_cfg', {}).get('custom_keys', {})
+    assert pretrained or (cfg.optim_wrapper.optimizer.lr >= 0.01 and not faster_head)
