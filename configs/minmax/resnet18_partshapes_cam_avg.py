@@ -16,11 +16,5 @@ model = dict(
     head=dict(type='mmentropy.CAMHead'),
 )
 custom_hooks = []
-val_evaluator = [
-    dict(type='Accuracy', topk=(1, 5)),
-    dict(type='mmentropy.DiceMetric', normalize=True, prefix='dice'),
-    dict(type='mmentropy.PartCoverageMetric'),
-    dict(type='mmentropy.PixelLocalizationMetric'),
-    dict(type='mmentropy.BoxLocalizationMetric'),
-]
+val_evaluator = _base_.drawn_map_evaluator
 test_evaluator = val_evaluator

@@ -1,9 +1,8 @@
 # Control: the whole image is foreground (any map is at least 0 everywhere once normalised).
 _base_ = './resnet50_glas_cam_avg.py'
 val_evaluator = [
-    dict(type='Accuracy', topk=(1,)),
+    *_base_.top1,
     dict(type='mmentropy.DiceMetric', normalize=True, threshold=0.0, prefix='dice'),
-    dict(type='mmentropy.PixelLocalizationMetric'),
-    dict(type='mmentropy.EntropyMetric'),
+    *_base_.pixels,
 ]
 test_evaluator = val_evaluator

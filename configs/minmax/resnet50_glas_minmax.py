@@ -3,12 +3,8 @@ _base_ = [
     '../_base_/models/resnet50_minmax.py',
     '../_base_/datasets/glas.py',
     '../_base_/schedules/minmax_finetune_50e.py',
+    '../_base_/evaluators/masks.py',
     '../_base_/default_runtime.py',
 ]
-val_evaluator = [
-    dict(type='Accuracy', topk=(1,)),
-    dict(type='mmentropy.DiceMetric', prefix='dice'),
-    dict(type='mmentropy.PixelLocalizationMetric'),
-    dict(type='mmentropy.EntropyMetric'),
-]
+val_evaluator = _base_.mask_evaluator
 test_evaluator = val_evaluator
