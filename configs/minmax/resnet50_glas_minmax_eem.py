@@ -1,3 +1,3 @@
 # The entropy itself (EEM) instead of its surrogate.
 _base_ = './resnet50_glas_minmax.py'
-model = dict(negative='eem')
+model = dict(rest=dict(loss='eem'))

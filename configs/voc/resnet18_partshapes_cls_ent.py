@@ -5,6 +5,6 @@ _base_ = './resnet18_partshapes_cls.py'
 loss = dict(
     _delete_=True, type='mmentropy.EntropyRegularizedLoss', lambda_=0.05, multi_label=True, loss_weight=5.0)
 model = dict(
-    neck=dict(_delete_=True, type='mmentropy.EntropyPooling', score='sigmoid'),
+    neck=dict(_delete_=True, type='mmentropy.EntropyPooling', entropy=dict(score='sigmoid')),
     head=dict(loss=loss, auxiliary_gap=0.5),
 )

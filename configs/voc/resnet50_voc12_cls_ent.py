@@ -3,7 +3,7 @@
 # weight gives both the same step.
 _base_ = '../classification/resnet50_voc12_cls.py'
 model = dict(
-    neck=dict(_delete_=True, type='mmentropy.EntropyPooling', score='sigmoid'),
+    neck=dict(_delete_=True, type='mmentropy.EntropyPooling', entropy=dict(score='sigmoid')),
     head=dict(
         loss=dict(
             _delete_=True, type='mmentropy.EntropyRegularizedLoss', lambda_=1e-4, class_reduction='sum',

@@ -103,11 +103,36 @@ def test_own_scorer_learns_through_the_weights(features):
         ({'mix': 1.5}, r'must be in \[0, 1\]'),
         ({'num_classes': 4}, 'together'),
         ({'num_classes': 4, 'in_channels': 3, 'detach': True}, 'detach must be False'),
+        (
+            {'weighting': {'gama': 2.0}},
+            "weighting has no option 'gama'; it has mapping, temperature, gamma",
+        ),
+        ({'gama': 2.0}, "no option 'gama'; there are weighting, entropy, mix, scorer, mapping, temperature, gamma"),
+        ({'weighting': {'gamma': 2.0}, 'gamma': 2.0}, r'gamma and weighting=dict\(gamma=...\) are the same option'),
+        ({'weighting': 'exp'}, "weighting is a dict of options, got 'exp'"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         EntropyPooling(**options)
+
+
+def test_groups_and_flat_names_are_the_same(features):
+    """Every option, other than its default, written in its group and by itself."""
+    groups = dict(
+        weighting=dict(mapping='kl', temperature=0.5, gamma=2.0, eps=0.1, detach=True),
+        entropy=dict(score='softmax', topk=3, chunk_size=2),
+    )
+    grouped, linear = tied(**groups)
+    flat, _ = tied(**groups['weighting'], **groups['entropy'])
+    mixed, _ = tied(weighting=groups['weighting'], **groups['entropy'])
+    entropy = location_entropy(features, linear.weight, linear.bias, 'softmax', 3)
+    wanted = entropy_weights(entropy, 3, 'kl', 0.5, 2.0, 0.1)
+    for neck in (grouped, flat, mixed):
+        torch.testing.assert_close(neck.weights(features), wanted)
+        assert not neck.weights(features).requires_grad
+    own = EntropyPooling(scorer=dict(num_classes=8, in_channels=6))
+    assert own.classifier.weight.shape == EntropyPooling(num_classes=8, in_channels=6).classifier.weight.shape == (8, 6)
 
 
 def test_untied_says_how_to_tie(features):

@@ -3,17 +3,22 @@ from __future__ import annotations
 
 import math
 import weakref
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from minmax_models import build, found, images, samples, sgd, total, weights
+from mmengine.config import Config
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmentropy.engine import CpuAmpOptimWrapper, MinMaxScheduleHook
 from mmentropy.engine.minmax_hook import geometric
 from mmentropy.models import MinMaxLocalizer
+from mmentropy.models.classifiers.minmax_localizer import Mask, Rest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Smooth(nn.Module):
@@ -83,13 +88,13 @@ def by_hand(model: MinMaxLocalizer, x: Tensor, labels: list[int], frozen: list |
 
     positive = -classify(x * mask).log_softmax(1)[range(3), y].mean()
     log_p = classify(x * (1 - mask)).log_softmax(1)
-    rest = (log_p.exp() * log_p).sum(1) if model.negative == 'eem' else -log_p.mean(1)
+    rest = (log_p.exp() * log_p).sum(1) if model.rest.loss == 'eem' else -log_p.mean(1)
     area, t = mask.mean((1, 2, 3)), model.barrier_t.item()
     barrier = sum(
         torch.where(s >= 1 / t**2, -(s.clamp(min=1e-9).log()) / t, -t * s - math.log(1 / t**2) / t + 1 / t)
         for s in (area, 1 - area)
     )
-    return positive + model.negative_weight * rest.mean() + barrier.mean() + localizer
+    return positive + model.rest.weight * rest.mean() + barrier.mean() + localizer
 
 
 def gradient(model: nn.Module, loss: Tensor) -> Tensor:
@@ -196,7 +201,7 @@ def test_memory_does_not_grow_with_the_passes():
 
 def test_detached_mask_leaves_the_localizer_its_own_loss_alone():
     model, x, labels = smooth(detach_mask=True, area_constraint=False, negative='ce_uniform', erasing=dict(steps=0))
-    assert model.negative_weight == 1
+    assert model.rest.weight == 1
     losses = model(x, samples(labels), mode='loss')
     head = list(model.localizer.parameters())
     for name in ('loss_cls', 'loss_negative'):
@@ -429,9 +434,16 @@ def test_labels_it_cannot_use_are_refused():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(negative='kl'), "negative must be one of \\['ce_uniform', 'eem', 'sem'\\], got 'kl'"),
-        (dict(detach_mask=True), 'area_constraint acts through the mask'),
-        (dict(omega=0), 'omega and barrier_t must be > 0'),
+        (dict(negative='kl'), "rest needs a loss of \\['ce_uniform', 'eem', 'sem'\\], got 'kl'"),
+        (dict(detach_mask=True), 'the barrier acts through the mask'),
+        (dict(mask=dict(omega=0)), 'omega of the mask must be > 0'),
+        (dict(barrier=dict(t=0)), 't of the barrier must be > 0'),
+        (dict(mask=dict(steepness=8)), "mask has no option 'steepness'; it has omega, sigma, detach"),
+        (dict(rest=dict(loss='eem'), negative='sem'), r'negative and rest=dict\(loss=...\) are the same option'),
+        (
+            dict(barrier=None, area_constraint=True),
+            r'area_constraint and barrier=dict\(enabled=',
+        ),
         (dict(erasing=dict(step=4)), "erasing has no option 'step'"),
         (dict(localizer=dict(type='mmentropy.CAMHead')), 'the localizer is a WildcatHead, not a CAMHead'),
         (dict(crf=dict(steps=4)), "crf has no option 'steps'"),
@@ -442,6 +454,37 @@ def test_labels_it_cannot_use_are_refused():
 def test_wrong_options_are_one_sentence(options, message):
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_groups_and_flat_names_are_the_same():
+    flat = build(
+        omega=4.0, sigma=0.4, detach_mask=True, negative='eem', area_constraint=False, barrier_t=6.0, recompute=False
+    )
+    grouped = build(
+        mask=dict(omega=4.0, sigma=0.4, detach=True),
+        rest=dict(loss='eem'),
+        barrier=dict(enabled=False, t=6.0),
+        erasing=dict(steps=0, recompute=False),
+    )
+    for name in ('mask', 'rest', 'barrier', 'erasing'):
+        assert getattr(flat, name) == getattr(grouped, name)
+    assert flat.mask == Mask(4.0, 0.4, True)
+    assert flat.rest == Rest('eem', 1e-7)
+    assert not build(barrier=None).barrier.enabled
+    assert flat.state_dict()['barrier_t'] == grouped.state_dict()['barrier_t'] == 6
+
+
+@pytest.mark.parametrize(('name', 'reaches'), [('minmax_2019', False), ('minmax_2019_joint', True), ('minmax', True)])
+def test_which_config_lets_the_classifier_train_the_mask(name, reaches):
+    """The idea of the paper needs it: only then is a mask good because the classifier is sure of what it keeps."""
+    cfg = Config.fromfile(str(ROOT / f'configs/minmax/resnet50_glas_{name}.py')).model
+    options = {key: cfg.get(key) for key in ('mask', 'rest', 'barrier')}
+    model, x, labels = smooth(**options, erasing=dict(steps=0))
+    losses = model(x, samples(labels), mode='loss')
+    head = list(model.localizer.parameters())
+    for term in ('loss_cls', 'loss_negative'):
+        grads = torch.autograd.grad(losses[term], head, retain_graph=True, allow_unused=True)
+        assert all(g is not None and (g != 0).any() for g in grads) == reaches
 
 
 def test_erasing_waits_for_its_epoch():

@@ -1,4 +1,4 @@
 # Min-max entropy as first published (2019): cross-entropy to the uniform distribution on the rest with weight 1, no area
-# constraint, and a mask that the classifier's losses do not train.
+# constraint, and as in the first release a mask that the classifier's losses do not train.
 _base_ = './resnet50_minmax.py'
-model = dict(negative='ce_uniform', negative_weight=1.0, area_constraint=False, detach_mask=True)
+model = dict(rest=dict(loss='ce_uniform', weight=1.0), barrier=None, mask=dict(detach=True))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,12 +26,69 @@ from mmentropy.registry import MODELS
 from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
 
 from ..heads.wildcat_head import WildcatHead
+from ..option_groups import Group, take_group
 from .localization_classifier import LocalizationClassifier, complete_head
 
-#: What the classifier's prediction outside the mask is pushed to, and the weight that its version of the paper gives.
-NEGATIVES = {'sem': 1e-7, 'eem': 1e-7, 'ce_uniform': 1.0}
+#: What the classifier's prediction on the rest is pushed by, and the weight that its version of the paper gives.
+REST_LOSSES = {'sem': 1e-7, 'eem': 1e-7, 'ce_uniform': 1.0}
 
 WILDCAT = dict(type='mmentropy.WildcatHead', maps_per_class=5, kmax=0.09)
+
+
+@dataclass
+class Mask:
+    """How M's maps become a mask; see :func:`~mmentropy.ops.erasing.pseudo_threshold`.
+
+    Attributes:
+        omega, sigma: steepness and threshold.
+        detach: the mask is a constant for C's losses; M then learns from its labels alone, and from C only through the
+            shared backbone.
+    """
+
+    omega: float = 8.0
+    sigma: float = 0.5
+    detach: bool = False
+
+    def __post_init__(self) -> None:
+        if self.omega <= 0:
+            raise ValueError(f'MinMaxLocalizer: omega of the mask must be > 0, got {self.omega}')
+
+
+@dataclass
+class Rest:
+    """What C should make of the image without the mask.
+
+    Attributes:
+        loss: ``sem`` and ``ce_uniform`` cross-entropy to the uniform distribution, ``eem`` minus the entropy itself.
+        weight: λ; None takes 1e-7 for ``sem`` and ``eem`` (journal), 1 for ``ce_uniform`` (first version). 0 leaves
+            the pass out.
+    """
+
+    loss: str = 'sem'
+    weight: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.loss not in REST_LOSSES:
+            raise ValueError(f'MinMaxLocalizer: rest needs a loss of {sorted(REST_LOSSES)}, got {self.loss!r}')
+        if self.weight is None:
+            self.weight = REST_LOSSES[self.loss]
+
+
+@dataclass
+class Barrier:
+    """The log barrier on the areas of both sides; see :func:`~mmentropy.ops.barrier.area_barrier`.
+
+    Attributes:
+        enabled: ``barrier=None`` in a config is False.
+        t: its sharpness; a ``MinMaxScheduleHook`` changes it.
+    """
+
+    enabled: bool = True
+    t: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.t <= 0:
+            raise ValueError(f'MinMaxLocalizer: t of the barrier must be > 0, got {self.t}')
 
 
 @dataclass
@@ -44,6 +101,7 @@ class Erasing:
         start_epoch: first epoch (from 0) with erasing; ``MinMaxScheduleHook`` tells the model the epoch.
         initial: ``zero`` or ``mask``.
         through_images: gradients through the erased images too.
+        recompute: compute a pass again in the backward; False keeps all activations (same result, more memory).
     """
 
     steps: int = 4
@@ -51,6 +109,7 @@ class Erasing:
     start_epoch: int = 1
     initial: str = 'zero'
     through_images: bool = False
+    recompute: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 0 or self.sigma <= 0 or self.start_epoch < 0 or self.initial not in ('zero', 'mask'):
@@ -82,12 +141,21 @@ class Crf:
         return torch.from_numpy(dense_crf(unary, pixels, kernels, self.iterations)[1:]).to(mask.device)
 
 
-def options_of(kind: type, given: dict, name: str) -> dict:
-    """The given options, none of them unknown to ``kind``."""
-    unknown = set(given) - {field.name for field in fields(kind)}
-    if unknown:
-        raise ValueError(f'MinMaxLocalizer: {name} has no option {sorted(unknown)[0]!r}')
-    return dict(given)
+#: The barrier's options where a config says nothing.
+ON: dict = {}
+
+#: Group → {flat name: option}.
+FLAT = {
+    'mask': {'omega': 'omega', 'sigma': 'sigma', 'detach_mask': 'detach'},
+    'rest': {'negative': 'loss', 'negative_weight': 'weight'},
+    'barrier': {'area_constraint': 'enabled', 'barrier_t': 't'},
+    'erasing': {'recompute': 'recompute'},
+}
+
+
+def take_options(name: str, kind: type[Group], given: dict | None, kwargs: dict) -> Group:
+    """One group of the options, from its dict and from flat names."""
+    return take_group('MinMaxLocalizer', name, kind, given, kwargs, FLAT.get(name, {}))
 
 
 @MODELS.register_module()
@@ -112,18 +180,15 @@ class MinMaxLocalizer(LocalizationClassifier):
             and head are C's. The default head is WILDCAT's without a neck; to pool by entropy instead, set
             ``neck=dict(type='mmentropy.EntropyPooling')`` and ``head=dict(type='mmentropy.CAMHead')``.
         localizer: M's head, a ``WildcatHead``.
-        omega, sigma: steepness and threshold of the mask, see :func:`~mmentropy.ops.erasing.pseudo_threshold`.
-        detach_mask: the mask is a constant for C's losses (the first release); M then learns from its labels alone.
-        input_scale: factor of C's input.
-        negative: what C is pushed to outside the mask: ``sem`` and ``ce_uniform`` cross-entropy to the uniform
-            distribution, ``eem`` minus the entropy itself.
-        negative_weight: λ; None takes 1e-7 for ``sem`` and ``eem`` (journal), 1 for ``ce_uniform`` (first version).
-            0 leaves the pass out.
-        area_constraint: the log barrier on the areas of both sides.
-        barrier_t: t of the barrier; a ``MinMaxScheduleHook`` changes it.
-        erasing: options of :class:`Erasing`, None is off.
-        recompute: compute a pass again in the backward; False keeps all activations (same result, more memory).
+        mask: options of :class:`Mask`.
+        rest: options of :class:`Rest`.
+        barrier: options of :class:`Barrier`; None is off.
+        erasing: options of :class:`Erasing`; None is off.
         crf: options of :class:`Crf`, which then sharpens the predicted masks (not what C sees); None is off.
+        input_scale: factor of C's input.
+        **kwargs: of the base; and the groups' options by the flat names of :data:`FLAT`: ``omega``, ``sigma``,
+            ``detach_mask``, ``negative``, ``negative_weight``, ``area_constraint``, ``barrier_t``, ``recompute``. An
+            option that is given both ways is an error.
 
     Raises:
         ValueError: for options that do not fit; in training, for a sample without exactly one label; in training and
@@ -136,42 +201,34 @@ class MinMaxLocalizer(LocalizationClassifier):
         neck: dict | None = None,
         head: dict | None = None,
         localizer: dict | None = None,
-        omega: float = 8.0,
-        sigma: float = 0.5,
-        detach_mask: bool = False,
-        input_scale: float = 0.5,
-        negative: str = 'sem',
-        negative_weight: float | None = None,
-        area_constraint: bool = True,
-        barrier_t: float = 5.0,
+        mask: dict | None = None,
+        rest: dict | None = None,
+        barrier: dict | None = ON,
         erasing: dict | None = None,
-        recompute: bool = True,
         crf: dict | None = None,
-        data_preprocessor: dict | None = None,
+        input_scale: float = 0.5,
         **kwargs,
     ) -> None:
-        if negative not in NEGATIVES:
-            raise ValueError(f'MinMaxLocalizer: negative must be one of {sorted(NEGATIVES)}, got {negative!r}')
-        if area_constraint and detach_mask:
-            raise ValueError('MinMaxLocalizer: area_constraint acts through the mask; with detach_mask set it to False')
-        if omega <= 0 or barrier_t <= 0:
-            raise ValueError(f'MinMaxLocalizer: omega and barrier_t must be > 0, got {omega} and {barrier_t}')
-        erasing = Erasing(**options_of(Erasing, dict(steps=0) if erasing is None else erasing, 'erasing'))
-        crf = None if crf is None else Crf(**options_of(Crf, crf, 'crf'))
-        super().__init__(backbone, neck, head or dict(WILDCAT), data_preprocessor=data_preprocessor, **kwargs)
+        mask = take_options('mask', Mask, mask, kwargs)
+        rest = take_options('rest', Rest, rest, kwargs)
+        barrier = take_options('barrier', Barrier, dict(enabled=False) if barrier is None else barrier, kwargs)
+        erasing = take_options('erasing', Erasing, dict(steps=0) if erasing is None else erasing, kwargs)
+        crf = None if crf is None else take_options('crf', Crf, crf, kwargs)
+        if barrier.enabled and mask.detach:
+            raise ValueError(
+                'MinMaxLocalizer: the barrier acts through the mask; with mask=dict(detach=True) set barrier=None'
+            )
+        super().__init__(backbone, neck, head or dict(WILDCAT), **kwargs)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             localizer = dict(localizer or WILDCAT, num_classes=self.head.num_classes)
             self.localizer = MODELS.build(complete_head(localizer, self.backbone, None))
         if not isinstance(self.localizer, WildcatHead):
             raise ValueError(f'MinMaxLocalizer: the localizer is a WildcatHead, not a {type(self.localizer).__name__}')
-        self.omega, self.detach_mask, self.input_scale = omega, detach_mask, input_scale
-        self.negative = negative
-        self.negative_weight = NEGATIVES[negative] if negative_weight is None else negative_weight
-        self.area_constraint, self.recompute = area_constraint, recompute
-        self.erasing, self.crf, self.epoch = erasing, crf, None
+        self.mask, self.rest, self.barrier, self.erasing, self.crf = mask, rest, barrier, erasing, crf
+        self.input_scale, self.epoch = input_scale, None
         # In the state dict, so that a checkpoint keeps what the schedule had reached.
-        self.register_buffer('sigma', torch.tensor(float(sigma)))
-        self.register_buffer('barrier_t', torch.tensor(float(barrier_t)))
+        self.register_buffer('sigma', torch.tensor(float(mask.sigma)))
+        self.register_buffer('barrier_t', torch.tensor(float(barrier.t)))
         self.register_buffer('erasing_sigma', torch.tensor(float(erasing.sigma)))
 
     def set_epoch(self, epoch: int) -> None:
@@ -194,12 +251,12 @@ class MinMaxLocalizer(LocalizationClassifier):
         """M's scores and mask of ``size`` from a feature map."""
         maps = self.localizer.class_maps(features)
         scores = self.localizer.pool(maps)
-        return scores, pseudo_threshold(expected_map(maps, scores), tuple(size), self.omega, self.sigma)
+        return scores, pseudo_threshold(expected_map(maps, scores), tuple(size), self.mask.omega, self.sigma)
 
     def erase(self, images: Tensor, labels: Tensor) -> Erased:
         """The mask for C and M's losses, over all passes."""
         synchronised = get_world_size() > 1 and any('SyncBatchNorm' in type(m).__name__ for m in self.modules())
-        again = self.recompute and self.steps > 1 and torch.is_grad_enabled()
+        again = self.erasing.recompute and self.steps > 1 and torch.is_grad_enabled()
         return recursive_erasing(
             images,
             labels,
@@ -227,13 +284,13 @@ class MinMaxLocalizer(LocalizationClassifier):
         check_finite(inputs, data_samples)
         labels = single_labels(data_samples).to(inputs.device)
         erased = self.erase(inputs, labels)
-        mask = erased.mask.detach() if self.detach_mask else erased.mask
+        mask = erased.mask.detach() if self.mask.detach else erased.mask
         losses = dict(loss_localizer=erased.losses.mean())
         losses['loss_cls'] = self.head.loss(self.classify(inputs * mask), data_samples)['loss']
-        if self.negative_weight:
+        if self.rest.weight:
             scores = self.head(self.classify(inputs * (1 - mask))).to(mask.dtype)
-            losses['loss_negative'] = self.negative_weight * self.certainty(scores).mean()
-        if self.area_constraint:
+            losses['loss_negative'] = self.rest.weight * self.certainty(scores).mean()
+        if self.barrier.enabled:
             losses['loss_area'] = area_barrier(mask, self.barrier_t).mean()
         losses['area'] = mask.detach().mean()
         losses['passes'] = mask.new_tensor(float(erased.passes))
@@ -241,7 +298,7 @@ class MinMaxLocalizer(LocalizationClassifier):
 
     def certainty(self, scores: Tensor) -> Tensor:
         """R(C(X⁻)), (B,): cross-entropy to the uniform distribution, or minus the entropy."""
-        if self.negative == 'eem':
+        if self.rest.loss == 'eem':
             return -softmax_entropy(scores)
         return uniform_divergence(scores) + math.log(scores.shape[1])
 

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,66 @@ from torch import Tensor, nn
 from mmentropy.ops.entropy import MAPPINGS, SCORES, Mapping, Score, entropy_weights, location_entropy, weighted_pool
 from mmentropy.registry import MODELS
 
+from ..option_groups import Group, refuse_unknown, take_group
 from .tied_pooling import TiedPooling
+
+
+@dataclass
+class LocationEntropy:
+    """Options of the entropy; see :func:`~mmentropy.ops.entropy.location_entropy`.
+
+    Attributes:
+        score: ``softmax``, or ``sigmoid`` for multi-label models.
+        topk: entropy among the best k classes of a location only; None takes all.
+        chunk_size: classes whose location logits may exist at once; None takes all.
+    """
+
+    score: Score = 'softmax'
+    topk: int | None = None
+    chunk_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise ValueError(f'EntropyPooling: score must be one of {SCORES}, got {self.score!r}')
+
+
+@dataclass
+class Weighting:
+    """Options of the map from entropy to weight; see :func:`~mmentropy.ops.entropy.entropy_weights`.
+
+    Attributes:
+        mapping: ``exp``, ``kl`` or ``linear``.
+        temperature: T of ``exp``, in nats.
+        gamma: power of the weights.
+        eps: floor of ``kl`` and ``linear``.
+        detach: whether the weights are constants for the gradient.
+    """
+
+    mapping: Mapping = 'exp'
+    temperature: float = 1.0
+    gamma: float = 1.0
+    eps: float = 1e-6
+    detach: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mapping not in MAPPINGS:
+            raise ValueError(f'EntropyPooling: mapping must be one of {MAPPINGS}, got {self.mapping!r}')
+
+
+@dataclass
+class OwnScorer:
+    """Size of a classifier that the neck owns; both or neither.
+
+    Attributes:
+        num_classes, in_channels: C and D.
+    """
+
+    num_classes: int | None = None
+    in_channels: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.num_classes is None) != (self.in_channels is None):
+            raise ValueError('EntropyPooling: give num_classes and in_channels together (own scorer) or neither (tied)')
 
 
 @MODELS.register_module()
@@ -22,75 +83,78 @@ class EntropyPooling(TiedPooling):
 
     The classifier (W, b) is the head's own: :class:`~mmentropy.models.LocalizationClassifier` ties it. Since the
     weights sum to one, the pooled logits are the weighted mean of the location logits. Inside a stock
-    ``ImageClassifier`` give ``num_classes`` and ``in_channels``: the neck then owns its scorer, which learns through
-    the weights.
+    ``ImageClassifier`` give a ``scorer``: the neck then owns its classifier, which learns through the weights.
 
     Args:
-        mapping: from entropy to weight, see :func:`~mmentropy.ops.entropy.entropy_weights`.
-        temperature: T of ``mapping='exp'``, in nats.
-        gamma: power of the weights.
+        weighting: options of :class:`Weighting`: from entropy to weight.
+        entropy: options of :class:`LocationEntropy`.
         mix: share of the plain mean (GAP) in the pooled features, in [0, 1].
-        detach: whether the weights are constants for the gradient.
-        topk: entropy among the best k classes of a location only.
-        score: ``softmax``, or ``sigmoid`` for multi-label models.
-        num_classes, in_channels: give both to own a scorer, neither to be tied.
-        chunk_size: classes whose location logits may exist at once; None takes all (see ``location_entropy``).
-        eps: floor of the ``kl`` and ``linear`` mappings.
+        scorer: ``dict(num_classes, in_channels)`` to own a classifier; None to be tied.
+        **flat: the groups' options by their own names: ``EntropyPooling(temperature=0.5)`` is
+            ``EntropyPooling(weighting=dict(temperature=0.5))``. An option that is given both ways is an error.
 
     Shape:
         (B, D, H, W), or a backbone's tuple whose last entry that is; gives (B, D), or a tuple with the earlier maps
         averaged.
+
+    Raises:
+        ValueError: for an option that is unknown, out of its range or given twice.
+
+    >>> neck = EntropyPooling(weighting=dict(mapping='exp', temperature=0.5))
+    >>> neck.tie(torch.nn.Linear(8, 3))
+    >>> neck(torch.zeros(2, 8, 7, 7)).shape
+    torch.Size([2, 8])
     """
+
+    #: Flat name → group, for the options of the groups.
+    FLAT: ClassVar[dict[str, str]] = {
+        option.name: group
+        for group, kind in (('weighting', Weighting), ('entropy', LocationEntropy), ('scorer', OwnScorer))
+        for option in fields(kind)
+    }
 
     def __init__(
         self,
-        mapping: Mapping = 'exp',
-        temperature: float = 1.0,
-        gamma: float = 1.0,
+        weighting: dict | None = None,
+        entropy: dict | None = None,
         mix: float = 0.0,
-        detach: bool = False,
-        topk: int | None = None,
-        score: Score = 'softmax',
-        num_classes: int | None = None,
-        in_channels: int | None = None,
-        chunk_size: int | None = None,
-        eps: float = 1e-6,
+        scorer: dict | None = None,
+        **flat: Any,
     ) -> None:
         super().__init__()
-        if mapping not in MAPPINGS:
-            raise ValueError(f'EntropyPooling: mapping must be one of {MAPPINGS}, got {mapping!r}')
-        if score not in SCORES:
-            raise ValueError(f'EntropyPooling: score must be one of {SCORES}, got {score!r}')
         if not 0 <= mix <= 1:
             raise ValueError(f'EntropyPooling: mix is the share of the plain mean and must be in [0, 1], got {mix}')
-        if (num_classes is None) != (in_channels is None):
-            raise ValueError('EntropyPooling: give num_classes and in_channels together (own scorer) or neither (tied)')
-        if num_classes is not None and detach:
-            raise ValueError('EntropyPooling: its own scorer learns through the weights only, so detach must be False')
-        self.mapping, self.temperature, self.gamma, self.mix = mapping, temperature, gamma, mix
-        self.detach, self.topk, self.score, self.chunk_size, self.eps = detach, topk, score, chunk_size, eps
-        if num_classes is not None:
-            self.scorer = nn.Linear(in_channels, num_classes)
+        self.mix = mix
+        self.weighting = self._take('weighting', Weighting, weighting, flat)
+        self.reading = self._take('entropy', LocationEntropy, entropy, flat)
+        own = self._take('scorer', OwnScorer, scorer, flat)
+        refuse_unknown('EntropyPooling', flat, ['weighting', 'entropy', 'mix', 'scorer', *self.FLAT])
+        if own.num_classes is not None:
+            if self.weighting.detach:
+                raise ValueError(
+                    'EntropyPooling: its own scorer learns through the weights only, so detach must be False'
+                )
+            self.scorer = nn.Linear(own.in_channels, own.num_classes)
+
+    def _take(self, name: str, kind: type[Group], given: dict | None, flat: dict[str, Any]) -> Group:
+        own = {option: option for option, group in self.FLAT.items() if group == name}
+        return take_group('EntropyPooling', name, kind, given, flat, own)
 
     def entropy(self, features: Tensor) -> Tensor:
         """Location entropy (B, H, W) in nats of a (B, D, H, W) feature map."""
-        linear = self.classifier
-        return location_entropy(features, linear.weight, linear.bias, self.score, self.topk, self.chunk_size)
+        linear, how = self.classifier, self.reading
+        return location_entropy(features, linear.weight, linear.bias, how.score, how.topk, how.chunk_size)
 
     def weights(self, features: Tensor) -> Tensor:
         """Location weights (B, H, W), summing to one over the locations."""
-        num_classes = self.classifier.weight.shape[0]
-        outcomes = 2 if self.score == 'sigmoid' else min(self.topk or num_classes, num_classes)
-        with torch.no_grad() if self.detach else nullcontext():
-            return entropy_weights(
-                self.entropy(features), outcomes, self.mapping, self.temperature, self.gamma, self.eps
-            )
+        classes, how = self.classifier.weight.shape[0], self.weighting
+        outcomes = 2 if self.reading.score == 'sigmoid' else min(self.reading.topk or classes, classes)
+        with torch.no_grad() if how.detach else nullcontext():
+            entropy = self.entropy(features)
+            return entropy_weights(entropy, outcomes, how.mapping, how.temperature, how.gamma, how.eps)
 
     def pool(self, features: Tensor) -> Tensor:
         return weighted_pool(features, self.weights(features), self.mix)
 
     def extra_repr(self) -> str:
-        return (
-            f'mapping={self.mapping!r}, temperature={self.temperature}, gamma={self.gamma}, mix={self.mix}, '
-            f'detach={self.detach}, topk={self.topk}, score={self.score!r}, {self.tie_repr()}'
-        )
+        return f'{self.weighting}, {self.reading}, mix={self.mix}, {self.tie_repr()}'
