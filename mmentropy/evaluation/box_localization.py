@@ -12,12 +12,13 @@ from mmentropy.ops.boxes import scale_boxes
 from mmentropy.ops.cam_boxes import STRATEGIES, any_right, guesses
 from mmentropy.ops.localization import (
     CONTOURS,
-    LOCALIZERS,
     best_iou_by_threshold,
+    current_localizer,
     hits,
     is_in_top,
     localization_map,
     quantize_map,
+    reads_class_map,
     thresholds_of,
 )
 from mmentropy.ops.maps import upsample_map
@@ -70,7 +71,7 @@ def class_map(sample: dict, label: int, metric: object) -> np.ndarray:
 
 def localizing_map(sample: dict, label: int, localizer: str, metric: object) -> np.ndarray:
     """(h, w) the raw map that ``localizer`` names, of one class."""
-    cam = None if localizer == 'entropy' else class_map(sample, label, metric)
+    cam = class_map(sample, label, metric) if reads_class_map(localizer) else None
     entropy_map = None if localizer == 'cam' else to_numpy(field(sample, ENTROPY_MAP, metric))
     return localization_map(cam, entropy_map, localizer)
 
@@ -126,8 +127,6 @@ class BoxLocalizationMetric(CountingMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         if contours not in CONTOURS:
             raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
-        if localizer not in LOCALIZERS:
-            raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
         if not iou_thrs or not all(1 <= delta <= 100 and delta == int(delta) for delta in iou_thrs):
             raise ValueError(f'iou_thrs are whole per cent from 1 to 100, got {tuple(iou_thrs)}')
         if box_strategy is not None and box_strategy not in STRATEGIES:
@@ -135,7 +134,7 @@ class BoxLocalizationMetric(CountingMetric):
         self.box_strategy = box_strategy
         self.iou_thrs = tuple(int(delta) for delta in iou_thrs)
         self.contours = contours
-        self.localizer = localizer
+        self.localizer = current_localizer(localizer)
         self.interpolation = interpolation
         height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
         self.eval_size = (int(height), int(width))

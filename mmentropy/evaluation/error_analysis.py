@@ -14,7 +14,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmentropy.ops.boxes import box_iou, scale_boxes
 from mmentropy.ops.errors import KINDS, SIZE_BINS, localization_error, object_share, size_bin
-from mmentropy.ops.localization import contour_boxes, quantize_map, threshold_levels
+from mmentropy.ops.localization import contour_boxes, current_localizer, quantize_map, threshold_levels
 from mmentropy.ops.maps import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.safe_files import written_whole
@@ -146,7 +146,7 @@ class ErrorAnalysisMetric(BaseMetric):
         name = str(iou_thr)
         given = given_thresholds((name,), 'oracle' if threshold is None else threshold, threshold_from, self.prefix)
         size = (eval_size, eval_size) if isinstance(eval_size, int) else tuple(eval_size)
-        self.options = dict(iou_thr=iou_thr, contours=contours, localizer=localizer, eval_size=size)
+        self.options = dict(iou_thr=iou_thr, contours=contours, localizer=current_localizer(localizer), eval_size=size)
         self.threshold = next(iter(given.values()))[name]
         self.out_dir = out_dir
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmentropy.ops.localization import LOCALIZERS, grid_pointing
+from mmentropy.ops.localization import current_localizer, grid_pointing
 from mmentropy.registry import METRICS
 
 from .box_localization import ground_truth_label, localizing_map
@@ -23,14 +23,15 @@ class GridPointingMetric(CountingMetric):
     the share of such images. See :func:`mmentropy.ops.localization.grid_pointing`.
 
     Args:
-        localizer: ``cam`` or ``cam*entropy``; ``entropy`` is never positive.
+        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`; not ``certainty``, which is never
+            positive.
     """
 
     def __init__(self, localizer: str = 'cam', collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if localizer not in LOCALIZERS or localizer == 'entropy':
-            raise ValueError(f"localizer must be 'cam' or 'cam*entropy', got {localizer!r}")
-        self.localizer = localizer
+        self.localizer = current_localizer(localizer)
+        if self.localizer == 'certainty':
+            raise ValueError(f"localizer={localizer!r} is never positive and has no mass; use 'weight'")
 
     def count(self, sample: dict) -> Counts:
         """The share of one mosaic, in fixed point."""

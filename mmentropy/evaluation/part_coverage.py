@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmentropy.ops.localization import LOCALIZERS
+from mmentropy.ops.localization import current_localizer
 from mmentropy.ops.maps import resize_map
 from mmentropy.ops.pixel_metrics import mass_shares
 from mmentropy.registry import METRICS
@@ -25,7 +25,8 @@ class PartCoverageMetric(CountingMetric):
     a constant map would get. A map without a positive value has no mass: it is left out, and counted in ``mass_empty``.
 
     Args:
-        localizer: ``cam`` or ``cam*entropy``; ``entropy`` is never positive.
+        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`; not ``certainty``, which is never
+            positive.
         interpolation: how the raw map is enlarged to the masks before its positive part is taken.
     """
 
@@ -37,9 +38,9 @@ class PartCoverageMetric(CountingMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if localizer not in LOCALIZERS or localizer == 'entropy':
-            raise ValueError(f"localizer must be 'cam' or 'cam*entropy', got {localizer!r}")
-        self.localizer = localizer
+        self.localizer = current_localizer(localizer)
+        if self.localizer == 'certainty':
+            raise ValueError(f"localizer={localizer!r} is never positive and has no mass; use 'weight'")
         self.interpolation = interpolation
 
     def count(self, sample: dict) -> Counts:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmentropy.ops.localization import LOCALIZERS
+from mmentropy.ops.localization import current_localizer
 from mmentropy.ops.maps import upsample_map
 from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.ops.pixel_metrics import (
@@ -77,9 +77,7 @@ class PixelLocalizationMetric(CountingMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if localizer not in LOCALIZERS:
-            raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
-        self.localizer = localizer
+        self.localizer = current_localizer(localizer)
         height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
         self.eval_size = (int(height), int(width))
         self.given = given_thresholds(CHOSEN, threshold, threshold_from, self.prefix)

@@ -1,7 +1,9 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""From a class map to boxes, hits and shares: the box half of the WSOL evaluation protocol (METHODS §5)."""
+"""From a class map to boxes, hits and shares: the box half of the WSOL evaluation protocol (Choe et al., CVPR 2020)."""
 
 from __future__ import annotations
+
+import warnings
 
 import cv2
 import numpy as np
@@ -10,43 +12,79 @@ from .boxes import as_boxes, box_iou
 from .component_tree import best_iou_by_level
 
 CONTOURS = ('all', 'largest')
-LOCALIZERS = ('cam', 'entropy', 'cam*entropy')
+LOCALIZERS = ('cam', 'certainty', 'weight', 'cam*weight', 'relu*weight')
+#: Names of version 0.1, which said neither which map of the entropy was meant nor that negative evidence is cut.
+OLD_LOCALIZERS = {'entropy': 'certainty', 'cam*entropy': 'relu*weight'}
+
+
+def current_localizer(name: str) -> str:
+    """The name of a localizer today; an old name of :data:`OLD_LOCALIZERS` goes on working, with a warning.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    >>> current_localizer('weight')
+    'weight'
+    """
+    if name in OLD_LOCALIZERS:
+        new = OLD_LOCALIZERS[name]
+        warnings.warn(f'localizer={name!r} is called {new!r} now: the same map', FutureWarning, stacklevel=3)
+        return new
+    if name not in LOCALIZERS:
+        raise ValueError(f'localizer must be one of {LOCALIZERS}, got {name!r}')
+    return name
 
 
 def localization_map(
     cam: np.ndarray | None, entropy_map: np.ndarray | None = None, localizer: str = 'cam'
 ) -> np.ndarray:
-    r"""The raw map that localises, from a class map :math:`z` and a location entropy map :math:`H` (METHODS §1).
+    r"""The raw map that localises, from a class map :math:`M` and a location entropy map :math:`H` in nats.
 
-    ========================  ===========================================================================
-    ``cam``                   :math:`z`, as in the protocol: no ReLU
-    ``entropy``               :math:`-H`: where the network is certain is foreground; class-agnostic
-    ``cam*entropy``           :math:`\max(z, 0)\, e^{-H}`: the class map where the network is certain
-    ========================  ===========================================================================
+    ================  =====================================================================================
+    ``cam``           :math:`M`, as in the WSOL protocol: no bias, no ReLU
+    ``certainty``     :math:`-H`: class-agnostic. A metric normalises each map, so that this is also
+                      :math:`\log C - H`, and the weight of entropy pooling by ``kl`` or ``linear``
+    ``weight``        :math:`e^{-H}`: class-agnostic; up to a factor an image, the weight :math:`w` of entropy
+                      pooling by ``exp`` at T = 1. Ordered as ``certainty``, but another share of its maximum
+    ``cam*weight``    :math:`M e^{-H}`: a location's term of the entropy-pooled logit, but for the bias
+    ``relu*weight``   :math:`\max(M, 0)\, e^{-H}`: the same with negative evidence cut first
+    ================  =====================================================================================
 
     Args:
-        cam: (h, w) raw class map; not read by ``entropy``.
+        cam: (h, w) raw class map; not read by ``certainty`` and ``weight``.
         entropy_map: (h, w) in nats; not read by ``cam``.
-        localizer: one of the above.
+        localizer: one of the above; ``entropy`` and ``cam*entropy`` are old names of ``certainty`` and ``relu*weight``.
 
     Returns:
         (h, w) float32, not normalised.
 
     Raises:
         ValueError: for an unknown localizer or a map that it needs and that is not there.
+
+    >>> entropy_map = np.log([[1.0, 2.0]])
+    >>> localization_map(np.array([[3.0, -1.0]]), entropy_map, 'cam*weight').tolist()
+    [[3.0, -0.5]]
     """
-    if localizer not in LOCALIZERS:
-        raise ValueError(f'localizer must be one of {LOCALIZERS}, got {localizer!r}')
-    if cam is None and localizer != 'entropy':
+    localizer = current_localizer(localizer)
+    if cam is None and reads_class_map(localizer):
         raise ValueError(f'localizer={localizer!r} reads a class map, and there is none')
     if entropy_map is None and localizer != 'cam':
         raise ValueError(f'localizer={localizer!r} reads an entropy map, and the predictions have none')
     if localizer == 'cam':
         return np.asarray(cam, dtype=np.float32)
     certainty = -np.asarray(entropy_map, dtype=np.float32)
-    if localizer == 'entropy':
+    if localizer == 'certainty':
         return certainty
-    return np.maximum(np.asarray(cam, dtype=np.float32), 0) * np.exp(certainty)
+    weight = np.exp(certainty)
+    if localizer == 'weight':
+        return weight
+    cam = np.asarray(cam, dtype=np.float32)
+    return (np.maximum(cam, 0) if localizer == 'relu*weight' else cam) * weight
+
+
+def reads_class_map(localizer: str) -> bool:
+    """Whether a localizer of :data:`LOCALIZERS` is class-specific."""
+    return localizer not in ('certainty', 'weight')
 
 
 def quantize_map(cam: np.ndarray) -> np.ndarray:

@@ -54,10 +54,10 @@ def test_grid_pointing_is_the_mean_share_in_the_right_tile():
 def test_grid_pointing_with_entropy_weights():
     entropy = torch.tensor([[0.0, 9.0], [math.log(2), math.log(3)]])
     sample = mosaic([[4.0, -9.0], [1.0, 3.0]], [0, 0, 50, 50], entropy_map=entropy)
-    results = evaluate(GridPointingMetric(localizer='cam*entropy'), [sample])
+    results = evaluate(GridPointingMetric(localizer='relu*weight'), [sample])
     assert results['wsol/grid_pointing'] == pytest.approx(100 * 4 / 5.5, abs=1e-4)
-    with pytest.raises(ValueError, match="localizer must be 'cam' or"):
-        GridPointingMetric(localizer='entropy')
+    with pytest.raises(ValueError, match="'certainty' is never positive"):
+        GridPointingMetric(localizer='certainty')
 
 
 def test_grid_pointing_needs_mosaics():

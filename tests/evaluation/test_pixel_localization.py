@@ -247,8 +247,8 @@ def test_part_coverage_reads_masks_of_one_shape():
         PartCoverageMetric().process(None, [sample | {'part_mask': np.zeros((3, 3))}])
     with pytest.raises(KeyError, match="has no 'part_mask'"):
         PartCoverageMetric().process(None, [sample | {'part_mask': None}])
-    with pytest.raises(ValueError, match='localizer must be'):
-        PartCoverageMetric(localizer='entropy')
+    with pytest.raises(ValueError, match="'certainty' is never positive"):
+        PartCoverageMetric(localizer='certainty')
 
 
 def test_all_metrics_fit_into_one_evaluator():

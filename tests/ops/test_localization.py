@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from mmentropy.ops.entropy import entropy_weights
 from mmentropy.ops.localization import (
     best_iou_by_threshold,
     contour_boxes,
+    current_localizer,
     grid_pointing,
     hits,
     is_in_top,
@@ -18,14 +23,46 @@ from mmentropy.ops.localization import (
     threshold_levels,
     thresholds_of,
 )
+from mmentropy.ops.maps import normalize_map
+
+CAM = np.array([[2.0, -1.0], [0.5, 0.0]])
+ENTROPY = np.log([[1.0, 2.0], [4.0, 8.0]])
 
 
-def test_localizers():
-    cam = np.array([[2.0, -1.0], [0.5, 0.0]])
-    entropy = np.log([[1.0, 2.0], [4.0, 8.0]])
-    np.testing.assert_array_equal(localization_map(cam), cam)
-    np.testing.assert_allclose(localization_map(None, entropy, 'entropy'), -entropy, rtol=1e-6)
-    np.testing.assert_allclose(localization_map(cam, entropy, 'cam*entropy'), [[2, 0], [0.125, 0]], rtol=1e-6)
+@pytest.mark.parametrize(
+    ('localizer', 'expected'),
+    [
+        ('cam', CAM),
+        ('certainty', -ENTROPY),
+        ('weight', [[1, 0.5], [0.25, 0.125]]),
+        ('cam*weight', [[2, -0.5], [0.125, 0]]),
+        ('relu*weight', [[2, 0], [0.125, 0]]),
+    ],
+)
+def test_localizers(localizer, expected):
+    np.testing.assert_allclose(localization_map(CAM, ENTROPY, localizer), expected, rtol=1e-6)
+    if localizer in ('certainty', 'weight'):
+        np.testing.assert_allclose(localization_map(None, ENTROPY, localizer), expected, rtol=1e-6)
+
+
+def test_weight_and_certainty_are_those_of_entropy_pooling():
+    """After min-max, as metrics read them: each is the pooling weight of its own mapping, and the two differ."""
+    entropy = np.random.default_rng(0).uniform(0, 5.2, (9, 9)).astype(np.float32)
+    weights = {m: entropy_weights(torch.from_numpy(entropy), 200, m).numpy() for m in ('exp', 'kl', 'linear')}
+    weight, certainty = (normalize_map(localization_map(None, entropy, name)) for name in ('weight', 'certainty'))
+    np.testing.assert_allclose(weight, normalize_map(weights['exp']), atol=1e-5)
+    for mapping in ('kl', 'linear'):
+        np.testing.assert_allclose(certainty, normalize_map(weights[mapping]), atol=1e-5)
+    assert ((weight > 0.2) & (certainty > 0.2)).sum() < 0.5 * (certainty > 0.2).sum()
+
+
+@pytest.mark.parametrize(('old', 'new'), [('entropy', 'certainty'), ('cam*entropy', 'relu*weight')])
+def test_old_names_go_on_working(old, new):
+    with pytest.warns(FutureWarning, match=f"is called '{re.escape(new)}' now"):
+        assert current_localizer(old) == new
+    with pytest.warns(FutureWarning):
+        found = localization_map(CAM, ENTROPY, old)
+    np.testing.assert_array_equal(found, localization_map(CAM, ENTROPY, new))
 
 
 @pytest.mark.parametrize(
@@ -33,8 +70,9 @@ def test_localizers():
     [
         ((np.ones((2, 2)), None, 'grad'), 'localizer must be one of'),
         ((None, np.ones((2, 2)), 'cam'), 'reads a class map'),
-        ((np.ones((2, 2)), None, 'entropy'), 'reads an entropy map'),
-        ((np.ones((2, 2)), None, 'cam*entropy'), 'reads an entropy map'),
+        ((None, np.ones((2, 2)), 'cam*weight'), 'reads a class map'),
+        ((np.ones((2, 2)), None, 'weight'), 'reads an entropy map'),
+        ((np.ones((2, 2)), None, 'relu*weight'), 'reads an entropy map'),
     ],
 )
 def test_localizers_say_what_is_missing(arguments, message):
