@@ -85,7 +85,7 @@ def cam() -> np.ndarray:
     scene = draw_scene(3, 0, 1, CLASSES, SIZE)
     image, scores = rgb(scene), hand_made_scores(scene, noise=0.3)
     small = scores[scene.labels[0]]
-    full = upsample_map(small, (SIZE, SIZE))
+    full = upsample_map(small, (SIZE, SIZE), normalize='max')
     mask = np.repeat(255 * foreground_mask(full, 0.2).astype(np.uint8)[..., None], 3, axis=2)
     boxed = draw_boxes(draw_boxes(image, scene.boxes, GT_COLOR), boxes_from_map(full, 0.2), PRED_COLOR)
     raw = colorize_map(resize_map(normalize_map(small), (SIZE, SIZE), 'nearest'))

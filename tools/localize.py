@@ -27,7 +27,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--topk', type=int, default=1, help='classes an image without --classes')
     parser.add_argument('--box', default='largest', help='largest or all boxes of a map')
-    parser.add_argument('--threshold', type=float, default=0.2, help="share of the map's maximum (default: 0.2)")
+    parser.add_argument('--threshold', type=float, default=0.2, help='share for boxes and masks (default: 0.2)')
+    parser.add_argument(
+        '--normalize',
+        default='max',
+        help="what that is a share of: max, the map's maximum; minmax, its height above its minimum (default: max)",
+    )
     parser.add_argument('--write', nargs='+', default=['overlays', 'boxes', 'masks', 'maps'], help='what to write')
     parser.add_argument('--input-size', type=int, nargs='+', help="height and width, or side; default: the model's")
     parser.add_argument('--target-layer', help='layer whose output is the feature map; default: found')
@@ -69,15 +74,14 @@ def main() -> None:
     classes = args.classes and [int(c) if c.isdigit() else c for c in args.classes]
     classes = 'all' if classes == ['all'] else classes
     options = (classes, args.method, args.box, args.threshold, args.topk)
-    settings = repr(
-        (args.model, args.weights, size, args.target_layer, args.scales, args.flip, args.as_stored, options)
-    )
+    views = (args.target_layer, args.scales, args.flip, args.as_stored, args.normalize)
+    settings = repr((args.model, args.weights, size, *views, options))
     writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, not args.as_stored)
     results = {} if args.again else {name: writer.done(name) for name in sources}
     todo = [name for name in sources if results.get(name) is None]
     failed = []
     with progress_bar() as bar:
-        stream = localizer.stream([sources[name] for name in todo], *options)
+        stream = localizer.stream([sources[name] for name in todo], *options, normalize=args.normalize)
         for result, name in zip(bar.track(stream, total=len(todo), description='localising'), todo):
             result.name = name
             if result.error:

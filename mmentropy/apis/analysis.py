@@ -177,15 +177,30 @@ def crop(image: np.ndarray, box: np.ndarray | None, context: float = 0.0) -> np.
     return image[y0:y1, x0:x1]
 
 
+def _map_boxes(cam: np.ndarray, photo: Photo, threshold: float, normalize: str) -> np.ndarray:
+    """The (0 or 1, 4) box of a raw map's largest component, edges, in pixels of the image."""
+    return boxes_from_map(upsample_map(cam, photo.image.shape[:2], normalize=normalize), threshold)
+
+
 def full(reader: FeatureReader, batch: Sequence[Photo]) -> list[np.ndarray]:
     """The whole images."""
     return [photo.image for photo in batch]
 
 
-def by_cam(reader: FeatureReader, batch: Sequence[Photo], threshold: float = 0.2) -> list[np.ndarray]:
-    """Crops by the box of the predicted class's map: no annotation is used."""
+def by_cam(
+    reader: FeatureReader, batch: Sequence[Photo], threshold: float = 0.2, normalize: str = 'max'
+) -> list[np.ndarray]:
+    """Crops by the box of the predicted class's map: no annotation is used.
+
+    Args:
+        reader: of the network.
+        batch: images.
+        threshold: share of the map's maximum; 0.2 in the CAM paper.
+        normalize: ``max`` for that; ``minmax`` for a share of the height above the map's minimum, see
+            :func:`mmentropy.ops.maps.normalize_map`.
+    """
     maps, _ = reader.best_maps([photo.image for photo in batch])
-    boxes = [boxes_from_map(upsample_map(cam, p.image.shape[:2]), threshold) for cam, p in zip(maps, batch)]
+    boxes = [_map_boxes(cam, photo, threshold, normalize) for cam, photo in zip(maps, batch)]
     return [crop(photo.image, box[0] if len(box) else None) for photo, box in zip(batch, boxes)]
 
 
@@ -247,6 +262,7 @@ def class_units(
     images: int = 6,
     threshold: float = 0.5,
     batch_size: int = 32,
+    normalize: str = 'max',
 ) -> list[tuple[int, float, list[Excitation]]]:
     """The units with the largest weight for a class, and the image regions that excite each most.
 
@@ -257,6 +273,7 @@ def class_units(
         units, images: how many units, and regions each.
         threshold: a region is the largest component above this share of the unit's maximum in that image.
         batch_size: images a forward pass.
+        normalize: ``max`` for that share; ``minmax`` for one of the height above the unit's minimum.
 
     Returns:
         (unit, weight, regions best first) of each unit.
@@ -272,7 +289,7 @@ def class_units(
     for unit, (values, pairs) in zip(ranked.tolist(), best):
         regions = []
         for value, (cam, photo) in zip(values.tolist(), pairs):
-            boxes = boxes_from_map(upsample_map(cam, photo.image.shape[:2]), threshold)
+            boxes = _map_boxes(cam, photo, threshold, normalize)
             whole = np.array([0, 0, photo.image.shape[1], photo.image.shape[0]], np.float32)
             regions.append(Excitation(value, photo.image, boxes[0] if len(boxes) else whole, photo.name))
         found.append((unit, float(reader.weight[label, unit]), regions))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mmentropy.explain import ClassMaps, build_explainer
 from mmentropy.image_files import read_image
 from mmentropy.ops.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
-from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.maps import normalize_map, upsample_map
 from mmentropy.ops.overlay import blend_map
 
 from .images import count_images, is_single, iterate_images
@@ -38,7 +38,9 @@ class Localization:
         scores: (K,) float32 probabilities.
         maps: (K, h, w) float32, raw, over the whole image.
         boxes: K arrays (n, 4) float32, x0 y0 x1 y1 in pixels of the image, largest first.
-        threshold: share of the maximum above which a pixel counts, for boxes and masks.
+        threshold: share of the normalised map's maximum above which a pixel counts, for boxes and masks.
+        normalize: ``max``: the share is one of the map's maximum, negative evidence cut; ``minmax``: of the height
+            between minimum and maximum. See :func:`mmentropy.ops.maps.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
     """
 
@@ -50,11 +52,12 @@ class Localization:
     maps: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1), np.float32))
     boxes: list[np.ndarray] = field(default_factory=list)
     threshold: float = 0.2
+    normalize: str = 'max'
     error: str | None = None
 
     def upsampled(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """Maps (K, H, W) in [0, 1] at the image's size, or another one."""
-        return upsample_map(self.maps, size or self.size)
+        return upsample_map(self.maps, size or self.size, normalize=self.normalize)
 
     @property
     def masks(self) -> np.ndarray:
@@ -123,6 +126,7 @@ class Localizer:
         topk: int = 1,
         progress: bool = True,
         on_error: str = 'auto',
+        normalize: str = 'max',
     ) -> list[Localization]:
         """Localise in one image or many.
 
@@ -131,11 +135,13 @@ class Localizer:
             classes: None for the ``topk`` best of each image, ``'all'``, or numbers or names of classes.
             method: one of :data:`mmentropy.explain.METHODS`.
             box: ``largest`` or ``all`` boxes of a map.
-            threshold: share of the map's maximum for boxes and masks (0.2 in the CAM paper).
+            threshold: share for boxes and masks (0.2 in the CAM paper), see ``normalize``.
             topk: classes an image without ``classes``.
             progress: show a bar when there is more than one batch.
             on_error: ``raise``; ``record`` (the result has an ``error``, a warning is given, the rest is done); or
                 ``auto``: raise for a single image, record for several.
+            normalize: what the threshold is a share of: ``max`` as in the CAM paper, the map's maximum, negative
+                evidence cut; ``minmax`` as in the WSOL protocol, the height between minimum and maximum.
 
         Returns:
             one result an image, in order.
@@ -145,7 +151,8 @@ class Localizer:
         if on_error == 'auto':
             on_error = 'raise' if is_single(images) else 'record'
         total = count_images(images)
-        stream: Iterable[Localization] = self.stream(images, classes, method, box, threshold, topk, on_error)
+        options = (classes, method, box, threshold, topk, on_error, normalize)
+        stream: Iterable[Localization] = self.stream(images, *options)
         if progress and (total is None or total > self.batch_size):
             from rich.progress import track
 
@@ -165,17 +172,19 @@ class Localizer:
         threshold: float = 0.2,
         topk: int = 1,
         on_error: str = 'record',
+        normalize: str = 'max',
     ) -> Iterator[Localization]:
         """As a call, but one result after the other: memory does not grow with the number of images."""
         if box not in BOX_CHOICES:
             raise ValueError(f'box must be one of {BOX_CHOICES}, got {box!r}')
         if topk < 1:
             raise ValueError(f'topk counts classes and is at least 1, got {topk}')
-        foreground_mask(np.zeros((1, 1)), threshold)  # refuses a wrong threshold before any work
+        # These refuse a wrong threshold or normalisation before any work.
+        foreground_mask(normalize_map(np.zeros((1, 1)), normalize), threshold)
         wanted = self._class_numbers(classes)
         batch: list[tuple[Localization, np.ndarray | None]] = []
         for name, source in iterate_images(images):
-            result, image = Localization(name, threshold=threshold), None
+            result, image = Localization(name, threshold=threshold, normalize=normalize), None
             try:
                 image = read_image(source, self.exif)
                 result.size = image.shape[:2]

@@ -84,6 +84,7 @@ class ResultWriter:
                 stored['maps'],
                 np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
                 float(stored['threshold']),
+                str(stored['normalize']),
             )
         except (KeyError, ValueError, TypeError):  # damaged: written again
             return None
@@ -108,6 +109,7 @@ class ResultWriter:
                 box_counts=np.array([len(b) for b in result.boxes]),
                 size=np.array(result.size),
                 threshold=result.threshold,
+                normalize=result.normalize,
                 settings=self.settings,
             )
             write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())

@@ -105,7 +105,8 @@ class BoxLocalizationMetric(CountingMetric):
         threshold: ``oracle``; a number, or one for each of '30', '50', …, 'Top1-Loc', 'Top5-Loc' (suffix ``@fixed``).
         threshold_from: JSON of another split's figures, whose thresholds are used (suffix ``@transfer``).
         box_strategy: adds ``Top5-Loc-error``, the share of images for which none of five (class, box) guesses is right
-            at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see :func:`mmentropy.ops.cam_boxes.guesses`.
+            at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see :func:`mmentropy.ops.cam_boxes.guesses`. Its
+            boxes are cut at shares of the maximum, as in that paper; all else here reads min-max normalised maps.
 
     Results are percentages; ``threshold@NAME`` is the smallest threshold t in [0, 1) at which the maximum is reached.
     """
@@ -221,7 +222,10 @@ class BoxLocalizationMetric(CountingMetric):
         count = len(STRATEGIES[self.box_strategy])
         best = np.argsort(-to_numpy(field(sample, PRED_SCORE, self)), kind='stable')[:count]
         maps = np.stack([localizing_map(sample, int(c), self.localizer, self) for c in best])
-        return any_right(*guesses(maps, best.tolist(), self.box_strategy, self.eval_size), label, truths)
+        # −H has no positive value, so a share of its maximum means nothing.
+        normalize = 'minmax' if self.localizer == 'entropy' else 'max'
+        found = guesses(maps, best.tolist(), self.box_strategy, self.eval_size, normalize=normalize)
+        return any_right(*found, label, truths)
 
     def _in_top(self, sample: dict, label: int) -> tuple[bool, ...]:
         """Whether the class is right, and among the five best; as far as there are predictions."""

@@ -27,6 +27,7 @@ def guesses(
     loose: float = 0.2,
     tight: float = 0.5,
     interpolation: str = 'cubic',
+    normalize: str = 'max',
 ) -> tuple[np.ndarray, np.ndarray]:
     """At most five (class, box) guesses from the maps of the best classes.
 
@@ -41,6 +42,8 @@ def guesses(
         size: (height, width) in pixels at which boxes are drawn.
         loose, tight: shares of the maximum in [0, 1), loose below tight.
         interpolation: see :func:`mmentropy.ops.maps.resize_map`.
+        normalize: ``max`` for shares of the map's maximum, as the paper says; ``minmax`` for heights between the map's
+            minimum and maximum, see :func:`mmentropy.ops.maps.normalize_map`.
 
     Returns:
         (g,) int64 classes and (g, 4) float32 boxes x0 y0 x1 y1 with both corners inside (x1 is the last column); a map
@@ -55,7 +58,7 @@ def guesses(
     shares = {'loose': loose, 'tight': tight}
     found, boxes = [], []
     for cam, label, kinds in zip(cams, labels, STRATEGIES[strategy]):
-        cam = upsample_map(cam, size, interpolation)
+        cam = upsample_map(cam, size, interpolation, normalize)
         for kind in kinds:
             box = boxes_from_map(cam, shares[kind])
             if len(box):

@@ -13,7 +13,9 @@ def foreground_mask(cam: np.ndarray, threshold: float = 0.2) -> np.ndarray:
     r"""Pixels above a share of the map's maximum, :math:`\{i : m_i > t \cdot \max m\}` (strict).
 
     Args:
-        cam: (H, W) map, any float type.
+        cam: (H, W) map, any float type: raw, or normalised by its maximum, which gives the same pixels. On a min-max
+            normalised map the share is one of the height above the map's minimum, see
+            :func:`mmentropy.ops.maps.normalize_map`.
         threshold: t in [0, 1), a share of the maximum; 0.2 in the CAM paper.
 
     Returns:

@@ -119,6 +119,7 @@ def draw_localization_panel(
     tile: int = 224,
     alpha: float = 0.5,
     threshold: float = 0.2,
+    normalize: str = 'minmax',
 ) -> np.ndarray:
     """Image with true (green) and predicted (red) box | class map over the image | entropy map.
 
@@ -127,11 +128,13 @@ def draw_localization_panel(
         class_map: (h, w) raw class map over the whole image, any resolution; left out when None.
         entropy_map: (h, w) location entropy in nats; its tile's title gets the range. Left out when None.
         gt_bboxes: (n, 4) x0 y0 x1 y1, pixels of ``image``.
-        pred_bboxes: the same; None takes the largest component of the class map above ``threshold`` of its maximum.
+        pred_bboxes: the same; None takes the largest component of the normalised class map above ``threshold``.
         titles: of the three tiles.
         tile: pixels of a tile's longer side.
         alpha: weight of the class map's colours.
         threshold: for the box that is read from the class map.
+        normalize: of colours and box: ``minmax`` as the WSOL metrics read the map, or ``max`` for shares of the map's
+            maximum, see :func:`mmentropy.ops.maps.normalize_map`.
 
     Returns:
         (height, width, 3) uint8, RGB: as many tiles side by side as there are maps, and the image's.
@@ -141,7 +144,7 @@ def draw_localization_panel(
     full = canvas.shape[:2]
     overlay = None
     if class_map is not None:
-        cam = upsample_map(class_map, full)
+        cam = upsample_map(class_map, full, normalize=normalize)
         overlay = blend_map(canvas, cam, alpha)
         if pred_bboxes is None:
             pred_bboxes = scale_boxes(boxes_from_map(cam, threshold), full, size)
@@ -176,7 +179,12 @@ class ComparisonRow:
 
 
 def draw_comparison_grid(
-    rows: Sequence[ComparisonRow], tile: int = 160, alpha: float = 0.5, threshold: float = 0.2, boxes: bool = True
+    rows: Sequence[ComparisonRow],
+    tile: int = 160,
+    alpha: float = 0.5,
+    threshold: float = 0.2,
+    boxes: bool = True,
+    normalize: str = 'minmax',
 ) -> np.ndarray:
     """One row an image, one column a model: each map over its image, with the box that is read from it.
 
@@ -184,8 +192,9 @@ def draw_comparison_grid(
         rows: the images with their maps. The columns are the union of the maps' names, in order of appearance.
         tile: pixels of a tile's longer side.
         alpha: weight of the maps' colours.
-        threshold: share of the map's maximum, for its box.
+        threshold: for the box of a map, on the normalised map.
         boxes: draw the true (green) and the found (red) box.
+        normalize: see :func:`draw_localization_panel`.
 
     Returns:
         (height, width, 3) uint8, RGB.
@@ -207,7 +216,7 @@ def draw_comparison_grid(
         for name in columns:
             picture = np.full((*full, 3), 240, np.uint8)
             if name in row.maps:
-                cam = upsample_map(row.maps[name], full)
+                cam = upsample_map(row.maps[name], full, normalize=normalize)
                 picture = draw_boxes(blend_map(canvas, cam, alpha), true, GT_COLOR)
                 picture = draw_boxes(picture, boxes_from_map(cam, threshold) if boxes else [])
             tiles.append(add_caption(widen(picture, tile), row.captions.get(name, '')))

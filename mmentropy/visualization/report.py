@@ -49,7 +49,8 @@ def entropy_histogram(data: ReportData, bins: int = 30) -> dict[str, list[float]
 
 
 def describe(sample: Sample, threshold: float) -> dict:
-    """A sample of the gallery: the box of the map's largest component, its IoU and kind of mistake, all as JSON."""
+    """A sample of the gallery: the box of the min-max normalised map's largest component above the threshold, its IoU
+    and kind of mistake, all as JSON."""
     entry = {
         'name': sample.name,
         'label': sample.label,

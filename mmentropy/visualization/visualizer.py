@@ -36,22 +36,30 @@ class LocalizationVisualizer(Visualizer):
     """Draws one panel a DataSample: image with true and predicted box | class map | entropy map.
 
     The class map shown is the true class's where it was asked for, else the first that is there. The predicted box is
-    read from that map: 20 % of the maximum, largest component. Any of mmengine's backends (local, TensorBoard, …)
-    gets the panel.
+    read from that map, min-max normalised as the WSOL metrics do: above 20 %, largest component. Any of mmengine's
+    backends (local, TensorBoard, …) gets the panel.
 
     Args:
         tile: pixels of a tile's longer side.
         alpha: weight of the class map's colours.
-        threshold: share of the map's maximum for the predicted box.
+        threshold: of the predicted box, on the normalised map.
+        normalize: ``minmax``, or ``max`` for a share of the map's maximum as in the CAM paper, see
+            :func:`mmentropy.ops.maps.normalize_map`.
         name: of the instance, for mmengine's ``get_instance``.
         **kwargs: mmengine's ``Visualizer``: ``vis_backends``, ``save_dir``.
     """
 
     def __init__(
-        self, name: str = 'visualizer', tile: int = 224, alpha: float = 0.5, threshold: float = 0.2, **kwargs
+        self,
+        name: str = 'visualizer',
+        tile: int = 224,
+        alpha: float = 0.5,
+        threshold: float = 0.2,
+        normalize: str = 'minmax',
+        **kwargs,
     ) -> None:
         super().__init__(name, **kwargs)
-        self.tile, self.alpha, self.threshold = tile, alpha, threshold
+        self.tile, self.alpha, self.threshold, self.normalize = tile, alpha, threshold, normalize
 
     def draw(self, image: np.ndarray, data_sample: BaseDataElement) -> np.ndarray:
         """The panel of one sample.
@@ -84,6 +92,7 @@ class LocalizationVisualizer(Visualizer):
             tile=self.tile,
             alpha=self.alpha,
             threshold=self.threshold,
+            normalize=self.normalize,
         )
 
     @staticmethod

@@ -14,6 +14,7 @@ from torch import nn
 from mmentropy.apis.analysis import (
     CROPS,
     FeatureReader,
+    Photo,
     by_cam,
     by_truth,
     class_units,
@@ -129,6 +130,21 @@ def test_cam_crop_is_the_square_of_the_predicted_class(reader):
         assert (found[..., label] > 0).mean() > 0.7
     truth = CROPS['crop by the true box'](reader, batch)
     assert all((one[..., photo.labels[0]] > 0).all() and one.shape == (32, 32, 3) for one, photo in zip(truth, batch))
+
+
+def test_boxes_of_crops_and_units_are_cut_at_a_share_of_the_maximum():
+    """A small square of 1 in a wide one of 0.4, on 0; the network takes 0.5 off, so zero lies above the wide square."""
+    shifted = FeatureReader(LoadedModel(Colours().eval(), (64, 96), mean=(0.5,) * 3, std=(1, 1, 1)))
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[8:56, 16:64, 0] = 102
+    image[24:40, 32:48, 0] = 255
+    batch = [Photo(image, np.array([0]), np.zeros((0, 4)), np.zeros(0, int), 'a')]
+    for normalize, side in (('max', 16), ('minmax', 48)):
+        (found,) = by_cam(shifted, batch, 0.2, normalize)
+        np.testing.assert_allclose(found.shape[:2], side, atol=6)
+        ((_, _, (region,)),) = class_units(shifted, batch, 0, units=1, images=1, threshold=0.2, normalize=normalize)
+        np.testing.assert_allclose(region.box[2:] - region.box[:2], side, atol=6)
+    assert by_cam(shifted, batch, 0.2)[0].shape == by_cam(shifted, batch, 0.2, 'max')[0].shape
 
 
 def test_linear_svm_separates_what_is_separable_and_not_what_is_not(reader):

@@ -105,6 +105,23 @@ def test_every_method_marks_the_square(localizer, method):
     assert 24 <= column < 56
 
 
+def test_threshold_is_a_share_of_the_maximum_unless_asked_for():
+    """Without the ReLU the map is colour − 0.485: a small square of 0.515 in a wide one of −0.085, on −0.485. By the
+    maximum the cut is at 0.103; by the range it is at −0.285."""
+    model = Colours()
+    model.act = nn.Identity()
+    localizer = Localizer(model, input_size=(64, 96))
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[8:56, 16:64, 0] = 102
+    image[24:40, 32:48, 0] = 255
+    (literal,) = localizer(image, classes=0, threshold=0.2)
+    np.testing.assert_allclose(literal.boxes[0], [[32, 24, 48, 40]], atol=2)
+    assert 14**2 < literal.masks[0].sum() < 20**2
+    (ranged,) = localizer(image, classes=0, threshold=0.2, normalize='minmax')
+    np.testing.assert_allclose(ranged.boxes[0], [[16, 8, 64, 56]], atol=2)
+    assert 46**2 < ranged.masks[0].sum() < 52**2
+
+
 def test_batches_and_generators_give_what_single_images_give(localizer):
     images = [picture(channel=k % 3) for k in range(5)]
     single = [localizer(image)[0] for image in images]
@@ -164,6 +181,7 @@ def test_wrong_options_are_refused_before_any_work(localizer):
         ({'threshold': 2}, 'threshold'),
         ({'topk': 0}, 'topk'),
         ({'on_error': 'ignore'}, 'on_error'),
+        ({'normalize': 'sum'}, 'normalize must be'),
         ({'method': 'magic'}, 'method must be'),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -32,6 +32,14 @@ def test_one_loose_box_for_each_of_five_classes():
     assert boxes.tolist() == WIDE
 
 
+def test_shares_are_of_the_maximum_unless_asked_for():
+    """Three times the height on a ground of −2: the wide squares fall below zero; of the range they are 0.3 still."""
+    _, boxes = guesses(CAMS * 3 - 2, [7, 3, 9, 1, 2], 'tight_loose', (60, 80))
+    assert boxes.tolist() == [NARROW[0], NARROW[0], NARROW[1], NARROW[1], NARROW[2]]
+    _, boxes = guesses(CAMS * 3 - 2, [7, 3, 9, 1, 2], 'tight_loose', (60, 80), normalize='minmax')
+    assert boxes.tolist() == [NARROW[0], WIDE[0], NARROW[1], WIDE[1], WIDE[2]]
+
+
 def test_fewer_classes_and_empty_maps_give_fewer_guesses():
     labels, boxes = guesses(np.stack([CAMS[0] * 0, CAMS[1]]), [4, 5], 'tight_loose', (60, 80))
     assert labels.tolist() == [5, 5]

@@ -77,6 +77,21 @@ def test_grid_has_a_row_an_image_and_a_column_a_model():
         draw_comparison_grid([])
 
 
+def test_boxes_of_panels_and_grids_by_the_maximum():
+    """On a ground of −1 a share of the maximum gives another box than one of the range."""
+    cam = 2 * blob() - 1
+    up = upsample_map(cam, (64, 64), normalize='max')
+    box = boxes_from_map(up)
+    assert not np.array_equal(box, boxes_from_map(upsample_map(cam, (64, 64))))
+    grid = draw_comparison_grid([ComparisonRow(GRAY, {'a': cam})], tile=64, normalize='max')
+    plain = draw_comparison_grid([ComparisonRow(GRAY, {'a': cam})], tile=64)
+    drawn = draw_boxes(blend_map(GRAY, up), box)
+    np.testing.assert_array_equal(grid[-64:, -64:], drawn)
+    assert not np.array_equal(plain[-64:, -64:], drawn)
+    panel = draw_localization_panel(GRAY, cam, tile=64, normalize='max')
+    np.testing.assert_array_equal(panel[-64:, -64:], drawn)
+
+
 def test_long_and_foreign_captions_stay_inside_the_tile():
     tile = np.zeros((4, 60, 3), np.uint8)
     assert add_caption(tile, 'Größenwahnsinnige Eichelhäher\nüberall ' * 3).shape == (24, 60, 3)

@@ -20,6 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--units', type=int, default=5)
     parser.add_argument('--images', type=int, default=6, help='regions a unit')
     parser.add_argument('--threshold', type=float, default=0.5, help="share of the unit's maximum in an image")
+    parser.add_argument('--normalize', default='max', help='max for that share, or minmax (share of the range)')
     parser.add_argument('--max-images', type=int, help='to search, evenly spread')
     parser.add_argument('--out', default='class_units.png', help='picture to write')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
@@ -36,7 +37,9 @@ def main() -> None:
     reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     data = sets[args.split]
     label = class_number(args.label, data.metainfo['classes'])
-    found = class_units(reader, photos(data, args.max_images), label, args.units, args.images, args.threshold)
+    items = photos(data, args.max_images)
+    counts = (args.units, args.images)
+    found = class_units(reader, items, label, *counts, args.threshold, normalize=args.normalize)
     write_image(args.out, draw_units(found))
     for unit, weight, regions in found:
         print(f'unit {unit}: weight {weight:.4f}, strongest in {regions[0].name} ({regions[0].value:.3f})')

@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--eval-config', metavar='[NAME=]CONFIG', help='take the images of this config’s test set')
     parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-config')
     parser.add_argument('--tile', type=int, default=160, help='side of a picture, pixels (default: 160)')
-    parser.add_argument('--threshold', type=float, default=0.2, help='of the boxes, share of the maximum (0.2)')
+    parser.add_argument('--threshold', type=float, default=0.2, help='of the boxes, on min-max normalised maps (0.2)')
     return parser.parse_args()
 
 
