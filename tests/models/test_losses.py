@@ -56,6 +56,24 @@ def test_both_hosts_arguments(logits):
     assert loss.loss_name == 'loss_er'
 
 
+@pytest.mark.parametrize('avg_non_ignore', [True, False])
+def test_ignored_pixels_and_the_mean_are_as_in_mmseg(avg_non_ignore):
+    """Half of the first image and a third of the pixels in all are ignored; mmseg's own loss is the oracle."""
+    from mmseg.models.losses import CrossEntropyLoss
+
+    maps = torch.randn(2, 5, 4, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(24).view(2, 4, 3) % 5
+    labels[0, :2], labels[1, 0, :2] = 255, 255
+    theirs = CrossEntropyLoss(avg_non_ignore=avg_non_ignore)(maps, labels, ignore_index=255)
+    ours = EntropyRegularizedLoss(lambda_=0.0, avg_non_ignore=avg_non_ignore)(maps, labels, ignore_index=255)
+    torch.testing.assert_close(ours, theirs)
+    both = [
+        EntropyRegularizedLoss(lambda_=0.3, avg_non_ignore=n)(maps, labels, ignore_index=255) for n in (True, False)
+    ]
+    torch.testing.assert_close(both[1], both[0] * 16 / 24)  # the regulariser follows
+    assert EntropyRegularizedLoss().avg_non_ignore
+
+
 def test_everything_ignored_is_zero_not_nan():
     loss = EntropyRegularizedLoss(lambda_=0.3)
     assert loss(torch.randn(1, 3, 2, 2), torch.full((1, 2, 2), 255), ignore_index=255).item() == 0

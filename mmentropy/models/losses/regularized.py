@@ -32,6 +32,9 @@ class RegularizedCrossEntropy(nn.Module):
         label_smoothing: ε of the cross-entropy, in [0, 1).
         multi_label: sigmoids and binary cross-entropy; targets are (N, C).
         loss_name: name under which mmseg logs it; must start with ``loss_`` to be part of the total.
+        avg_non_ignore: the mean is over the samples (pixels) that count; False divides by all of them, the ignored ones
+            too, which is the default of mmsegmentation's own cross-entropy. They differ where there are ignored pixels:
+            on a mask of which a share s counts, False is s times True.
     """
 
     divergence: Callable[..., Tensor]
@@ -44,6 +47,7 @@ class RegularizedCrossEntropy(nn.Module):
         label_smoothing: float = 0.0,
         multi_label: bool = False,
         loss_name: str = 'loss_er',
+        avg_non_ignore: bool = True,
     ) -> None:
         super().__init__()
         if class_reduction not in ('mean', 'sum'):
@@ -52,6 +56,7 @@ class RegularizedCrossEntropy(nn.Module):
             raise ValueError(f'label_smoothing must be in [0, 1), got {label_smoothing}')
         self.loss_weight, self.lambda_, self.class_reduction = loss_weight, lambda_, class_reduction
         self.label_smoothing, self.multi_label, self._loss_name = label_smoothing, multi_label, loss_name
+        self.avg_non_ignore = avg_non_ignore
 
     @property
     def loss_name(self) -> str:
@@ -72,7 +77,7 @@ class RegularizedCrossEntropy(nn.Module):
             cls_score: (N, C) or (N, C, H, W) logits.
             label: (N,) or (N, H, W) class indices, or scores of the shape of ``cls_score`` (mixed or multi-label).
             weight: factors of the samples (or pixels).
-            avg_factor: divisor in place of the number of samples that count.
+            avg_factor: divisor in place of the number of samples (see ``avg_non_ignore``).
             reduction_override: ``none``, ``mean`` or ``sum`` in place of the mean.
             ignore_index: label that does not count, neither in the cross-entropy nor in the regulariser.
         """
@@ -92,7 +97,8 @@ class RegularizedCrossEntropy(nn.Module):
             return self.loss_weight * value
         total = value.sum()
         if reduction_override != 'sum':
-            total = total / (avg_factor if avg_factor is not None else valid.sum().clamp(min=1))
+            count = valid.sum().clamp(min=1) if self.avg_non_ignore else valid.numel()
+            total = total / (count if avg_factor is None else avg_factor)
         return self.loss_weight * total
 
     def _log_entropy(self, logits: Tensor, valid: Tensor) -> None:
@@ -104,7 +110,8 @@ class RegularizedCrossEntropy(nn.Module):
     def extra_repr(self) -> str:
         return (
             f'loss_weight={self.loss_weight}, lambda_={self.lambda_}, class_reduction={self.class_reduction!r}, '
-            f'label_smoothing={self.label_smoothing}, multi_label={self.multi_label}'
+            f'label_smoothing={self.label_smoothing}, multi_label={self.multi_label}, '
+            f'avg_non_ignore={self.avg_non_ignore}'
         )
 
 
