@@ -8,12 +8,11 @@ mosaic (blue) on the original images; with ``--mode pipeline`` the images as the
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import load_config, one_sentence_errors
+from mmentropy.engine import add_config_options, load_config, one_sentence_errors
 
 
 @one_sentence_errors
 def main() -> None:
-    from mmengine.config import DictAction
     from mmengine.registry import init_default_scope
     from mmengine.registry.root import DATASETS
 
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument('--side', type=int, default=160, help='side of a tile, pixels')
     parser.add_argument('--colors', type=int, help='paint with so many colours only: a small file for a page')
     parser.add_argument('--out', default='work_dirs/browse.png', help='picture to write')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmpretrain'))

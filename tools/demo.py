@@ -7,6 +7,8 @@ from pathlib import Path
 
 warnings.filterwarnings('ignore')
 
+from mmentropy.engine import add_config_options, build_runner, cpu_has_bf16, load_config, one_sentence_errors, use_amp  # noqa: E402
+
 CONFIGS = {'GAP + cross-entropy': 'resnet18_partshapes', 'entropy system': 'resnet18_partshapes_ent'}
 COLUMNS = {
     'top-1': 'accuracy/top1',
@@ -21,8 +23,6 @@ COLUMNS = {
 
 def run(title: str, name: str, work_dir: Path, options: dict | None):
     """Train (or resume) one model and evaluate it; gives its metrics and its runner."""
-    from mmentropy.engine import build_runner, cpu_has_bf16, load_config, use_amp
-
     cfg = load_config(str(Path(__file__).parents[1] / f'configs/demo/{name}.py'), options)
     cfg.work_dir = str(work_dir / name)
     cfg.experiment_name = f'demo_{name}'
@@ -66,15 +66,15 @@ def draw(runners: dict, path: Path, count: int = 8) -> None:
     write_image(path, grid)
 
 
+@one_sentence_errors
 def main() -> None:
-    from mmengine.config import DictAction
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     args = parser.parse_args()
 
     metrics, runners = {}, {}

@@ -3,16 +3,14 @@
 
 import argparse
 
-from mmentropy.engine import load_config, one_sentence_errors
+from mmentropy.engine import add_config_options, load_config, one_sentence_errors
 
 
 @one_sentence_errors
 def main() -> None:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     args = parser.parse_args()
     print(load_config(args.config, args.cfg_options).pretty_text)
 

@@ -8,12 +8,10 @@ run's last checkpoint is tested first, with the config that training left in WOR
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import build_runner, load_config, one_sentence_errors, start_processes
+from mmentropy.engine import add_config_options, build_runner, load_config, one_sentence_errors, start_processes
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path, help='folder of the run')
     parser.add_argument('--out', type=Path, help='default: WORK_DIR/report.html')
@@ -22,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--max-images', type=int, default=500, help='images in the gallery')
     parser.add_argument('--again', action='store_true', help='test again')
     parser.add_argument('--checkpoint', help='default: the last one in WORK_DIR')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     return parser.parse_args()
 

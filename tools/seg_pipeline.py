@@ -7,12 +7,10 @@ Every stage is a command of its own: ``--stages crf`` runs that one alone.
 import argparse
 import logging
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_config_options, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='pipeline config')
     parser.add_argument('--work-dir', help='one folder a stage inside (default: work_dirs/voc/<config name>)')
@@ -24,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data-root', help="folder in the layout of VOC2012, in place of the config's")
     parser.add_argument('--device', help='of the networks (default: the GPU where there is one)')
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
+from mmentropy.engine.config_options import add_config_options
 from mmentropy.engine.startup import build_runner, first_line, load_config
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
 from mmentropy.safe_files import load_json
@@ -75,7 +76,7 @@ class Run:
 
     def train_config(self) -> Config:
         """The config that trains it: no validation on the way, and random numbers by epoch, so that it resumes."""
-        cfg = load_config(self.config, dict(self.options))
+        cfg = load_config(self.config, self.options)
         cfg.merge_from_dict({'randomness.seed': self.seed})
         cfg.work_dir = str(self.directory)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -88,12 +89,12 @@ class Run:
 
     def evaluation_configs(self) -> dict[str, Config]:
         """name -> config with the ``test_*`` keys of that evaluation and this run's model."""
-        own = load_config(self.config, dict(self.options))
+        own = load_config(self.config, self.options)
         configs = {'val': _judged_by(own, own.val_dataloader, own.val_evaluator)}
         if own.get('test_dataloader') and own.test_dataloader != own.val_dataloader:
             configs['test'] = _judged_by(own, own.test_dataloader, own.test_evaluator)
         for name, path in self.evaluations.items():
-            other = load_config(path, dict(self.evaluation_options))
+            other = load_config(path, self.evaluation_options)
             configs[name] = _judged_by(own, other.test_dataloader, other.test_evaluator)
         for name, cfg in configs.items():
             cfg.work_dir = str(self.directory / METRICS / name)
@@ -221,7 +222,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each setting (default: 0)')
     parser.add_argument('--work-dir', required=True, help='where runs lie: DIR/<name>/seed<n>')
     parser.add_argument('--out', help='name of what is written, without suffix (default: a name in the work dir)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys of every run')
+    add_config_options(parser, told='override config keys of every run')
     parser.add_argument(
         '--eval-configs',
         nargs='+',
@@ -229,7 +230,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='[NAME=]CONFIG',
         help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
     )
-    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-configs')
+    add_config_options(parser, '--eval-options', 'override keys of --eval-configs')
     parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
     parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
 

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
-
+from mmentropy.engine.config_options import add_config_options
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
 
@@ -35,9 +34,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--split', choices=['val', 'test'], default='test', help="with --config: which dataloader's set"
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='with --config: override its keys: key=value ...'
-    )
+    add_config_options(parser, told='with --config: override its keys: key=value ...')
     parser.add_argument('--mask-root', default='', metavar='DIR', help="with --metadata: where the masks' paths begin")
     parser.add_argument(
         '--eval-size', nargs='+', type=int, default=[224], metavar='PIXELS', help='side, or height width'

@@ -4,6 +4,7 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from .amp import CpuAmpOptimWrapper, cpu_has_bf16
 from .checkpoint import trust_checkpoints
 from .checkpoint_hook import WholeCheckpointHook
+from .config_options import add_config_options, merge_options
 from .epoch_seed import EpochSeedHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
@@ -29,11 +30,13 @@ __all__ = [
     'ProgressHook',
     'StopSignalHook',
     'WholeCheckpointHook',
+    'add_config_options',
     'add_run_arguments',
     'add_weights_arguments',
     'build_runner',
     'cpu_has_bf16',
     'load_config',
+    'merge_options',
     'one_sentence_errors',
     'progress_bar',
     'set_work_dir',

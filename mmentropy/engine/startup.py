@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
@@ -19,13 +19,14 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .amp import cpu_has_bf16
 from .checkpoint import check_whole, latest_whole, torch_version, trust_checkpoints
 from .compiling import compile_what_goes
+from .config_options import RUN_GROUPS, Takes, add_config_options, merge_options
 
 #: Where each launcher leaves rank, world size and local rank.
 LAUNCHER_ENV = {
@@ -38,24 +39,31 @@ LAUNCHER_ENV = {
 USER_ERRORS = (OSError, ValueError, KeyError, ImportError)
 
 
-def load_config(path: str, options: dict[str, Any] | None = None) -> Config:
-    """Read a config and merge ``--cfg-options``.
+def load_config(
+    path: str, options: Mapping[str, Any] | None = None, groups: Mapping[str, tuple[Takes, ...]] = RUN_GROUPS
+) -> Config:
+    """Read a config and merge ``--cfg-options``; see :func:`~mmentropy.engine.config_options.merge_options`.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        ValueError: for a file with a mistake, and for an option that the config does not know.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'config {path} does not exist; the configs are under configs/')
-    cfg = Config.fromfile(path)
-    if options:
-        cfg.merge_from_dict(options)
+    try:
+        cfg = Config.fromfile(path)
+    except OSError:
+        raise
+    except Exception as error:  # a config is a program: whatever it raises is a mistake in it
+        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {first_line(error)}') from error
+    merge_options(cfg, options or {}, groups)
     return cfg
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool which starts a run has."""
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
     parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 
 from mmentropy import __version__
+from mmentropy.datasets.voc_export import export_voc
+from mmentropy.engine.startup import load_config
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import load_json, remove_partial, write_whole
 
@@ -23,6 +25,12 @@ from .stage import Context, Stage
 from .voc_folder import VOCFolder
 
 logger = logging.getLogger(__name__)
+#: What ``--cfg-options`` may set in a pipeline config beside what it names; see ``mmentropy.engine.config_options``.
+PIPELINE_GROUPS = {
+    'data': (VOCFolder, ('partshapes',)),
+    'data.partshapes': (export_voc,),
+    'stages.*.options*': (dict,),  # keys of the stage's own config, checked when that is read
+}
 MANIFEST = 'manifest.json'
 MARK = 'stage.json'
 #: A folder with such files holds work that must not be mixed.
@@ -122,8 +130,7 @@ class SeedPipeline:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f'pipeline config {path} does not exist; they are under configs/voc/')
-        cfg = Config.fromfile(str(path))
-        cfg.merge_from_dict(options or {})
+        cfg = load_config(str(path), options, PIPELINE_GROUPS)
         if 'stages' not in cfg or 'data' not in cfg:
             raise ValueError(
                 f"{path}: a pipeline config has 'data' and 'stages'; for one training run use tools/train.py"
@@ -209,8 +216,6 @@ class SeedPipeline:
         self.ctx.work_dir.mkdir(parents=True, exist_ok=True)
         with _only_one(self.ctx):
             if self.drawn is not None:
-                from mmentropy.datasets.voc_export import export_voc
-
                 export_voc(self.ctx.data.root, **self.drawn)
             for stage in stages:
                 self._run_stage(stage)

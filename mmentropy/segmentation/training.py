@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from mmentropy.engine import trust_checkpoints
+from mmentropy.engine import load_config, trust_checkpoints
 from mmentropy.engine.checkpoint import latest_whole
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
@@ -59,8 +59,7 @@ class Training(Stage):
         """The complete config."""
         if not Path(self.config).is_file():
             raise FileNotFoundError(f'{self.name}: config {self.config} does not exist')
-        cfg = Config.fromfile(self.config)
-        cfg.merge_from_dict(self.options)
+        cfg = load_config(self.config, self.options)
         self.adapt(cfg, ctx)
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None

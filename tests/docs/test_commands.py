@@ -27,6 +27,10 @@ import setuptools
 from doc_blocks import ROOT, Block, Command, blocks, commands, inline_commands, is_shell
 from mmengine.config import Config
 
+from mmentropy.engine.config_options import RUN_GROUPS
+from mmentropy.engine.startup import load_config
+from mmentropy.segmentation.pipeline import PIPELINE_GROUPS
+
 #: Words that stand for something of the reader's.
 PLACEHOLDERS = {'CONFIG', 'CKPT', 'MAPS', 'DIR', 'WORK_DIR', 'PARTITION', 'JOB_NAME', 'MAPS.json'}
 #: Packages beside our own requirements that a page tells the reader to install.
@@ -87,25 +91,14 @@ def named_configs(arguments: argparse.Namespace) -> dict[str, list[Path]]:
     return found
 
 
-def check_overrides(cfg: Config, options: dict[str, Any]) -> None:
-    """Every override goes into something that is there, and merges."""
-    for key in options:
-        here: Any = cfg
-        *parents, _ = key.split('.')
-        for step in parents:
-            here = here[int(step)] if isinstance(here, list | tuple) else here.get(step)
-            assert here is not None, f'{key}: {step} is not in {cfg.filename}'
-    cfg.merge_from_dict(options)
-
-
 def check_tool(script: str, words: list[str], sandbox: Path, monkeypatch) -> None:
     """A Python command line: arguments, configs, overrides."""
     arguments = parsed_by(sandbox / script, words, monkeypatch)
     for option, paths in named_configs(arguments).items():
         options = getattr(arguments, 'eval_options' if option.startswith('eval_config') else 'cfg_options', None)
         for path in paths:
-            cfg = Config.fromfile(str(sandbox / path))
-            check_overrides(cfg, options or {})
+            # Every override is a key that the config or its types know.
+            load_config(str(sandbox / path), options, PIPELINE_GROUPS if 'seg_pipeline' in script else RUN_GROUPS)
 
 
 def check_python(command: Command, sandbox: Path, monkeypatch) -> None:

@@ -9,12 +9,10 @@ that of the predicted class's map, at 20 % of its maximum, negative evidence cut
 import argparse
 from functools import partial
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network and the data')
     add_weights_arguments(parser)
@@ -25,7 +23,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--normalize', default='max', help="share of the map's maximum (max) or of its range (minmax)")
     parser.add_argument('--c', type=float, default=1.0, help='penalty of the SVM')
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -7,12 +7,10 @@ classifier reads: global average pooled, entropy-pooled, whatever the config's n
 
 import argparse
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network')
     add_weights_arguments(parser)
@@ -24,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         '--c', type=float, nargs='+', default=[1.0], help='penalty of the SVM; several give several lines'
     )
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     return parser.parse_args()
 
 

@@ -9,12 +9,10 @@ import argparse
 import json
 from pathlib import Path
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of the network and the data')
     add_weights_arguments(parser)
@@ -23,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--top', type=int, default=3, help='objects a class')
     parser.add_argument('--max-images', type=int, help='evenly spread')
     parser.add_argument('--out', type=Path, help='write the whole table as JSON')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config keys: key=value ...')
+    add_config_options(parser)
     return parser.parse_args()
 
 

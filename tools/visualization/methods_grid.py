@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import add_config_options, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
-    from mmengine.config import DictAction
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', help='config files, one a column')
     parser.add_argument('--work-dir', required=True, help="compare.py's work directory")
@@ -22,9 +20,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='which seed of each method (default: 0)')
     parser.add_argument('--samples', type=int, default=6, help='images, spread evenly over the set (default: 6)')
     parser.add_argument('--indices', type=int, nargs='+', help='these images instead')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help="compare.py's --cfg-options")
+    add_config_options(parser, '--cfg-options', "compare.py's --cfg-options")
     parser.add_argument('--eval-config', metavar='[NAME=]CONFIG', help='take the images of this config’s test set')
-    parser.add_argument('--eval-options', nargs='+', action=DictAction, help='override keys of --eval-config')
+    add_config_options(parser, '--eval-options', 'override keys of --eval-config')
     parser.add_argument('--tile', type=int, default=160, help='side of a picture, pixels (default: 160)')
     parser.add_argument('--threshold', type=float, default=0.2, help='of the boxes, on min-max normalised maps (0.2)')
     return parser.parse_args()
