@@ -78,7 +78,7 @@ def localizing_map(sample: dict, label: int, localizer: str, metric: object) -> 
 
 @METRICS.register_module()
 class BoxLocalizationMetric(CountingMetric):
-    r"""Box accuracy of class maps, by the WSOL protocol to the letter (Choe et al., CVPR 2020; METHODS §5).
+    r"""Box accuracy of class maps, by the WSOL protocol to the letter (Choe et al., CVPR 2020; see docs/evaluation.md).
 
     For every threshold t, boxes are drawn around the contours of the ground-truth class's map, and an image is a hit at
     δ if one of them reaches the IoU δ with one of its ground truths. Hits are counted over the set, and only then

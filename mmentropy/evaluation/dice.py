@@ -17,7 +17,9 @@ from .thresholds import check_threshold
 
 @METRICS.register_module()
 class DiceMetric(CountingMetric):
-    """F1⁺ and F1⁻ at a fixed threshold, per image, then the mean; and the classification error (METHODS §3).
+    """F1⁺ and F1⁻ at a fixed threshold, per image, then the mean; and the classification error.
+
+    What the min-max papers report (Belharbi et al., IEEE TMI 2022); see docs/methods/minmax.md.
 
     Reads the map of the ground-truth class, or the one labelled −1 (a class-agnostic mask), at the resolution of
     ``gt_mask``. Images without a foreground pixel are left out of ``F1+``, those without a background pixel out of

@@ -90,10 +90,10 @@ class EntropyMap(Explainer):
 
 @EXPLAINERS.register_module()
 class EntropyWeightedCAM(EntropyMap):
-    r"""Class maps weighted by certainty, :math:`w_i z_{i,c}` with :math:`\sum_i w_i = 1` (METHODS §1).
+    r"""Class maps weighted by certainty, :math:`w_i z_{i,c}` with :math:`\sum_i w_i = 1`.
 
     The sum of a map is the logit of entropy-weighted pooling with the same options (that holds with the bias, which
-    :math:`z` includes).
+    :math:`z` includes): see docs/methods/entropy_pooling.md.
 
     Args:
         mapping, temperature, gamma: see :func:`mmentropy.ops.entropy.entropy_weights`.

@@ -15,7 +15,7 @@ def as_boxes(boxes: np.ndarray) -> np.ndarray:
 
 
 def intersection(boxes: np.ndarray, truths: np.ndarray) -> np.ndarray:
-    """Shared area of each pair, both corners counted (widths + 1, as in METHODS §5).
+    """Shared area of each pair, both corners counted (widths + 1, as in the WSOL protocol).
 
     Args:
         boxes: (n, 4), in pixels.

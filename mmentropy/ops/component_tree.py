@@ -8,7 +8,9 @@ frame, whose contour runs through the foreground pixels around it and is therefo
 As L falls, pixels only ever join the foreground; as L rises, they only ever join the background. So a union-find over
 the counting-sorted pixels, descending for the foreground and ascending for the background, meets every component of
 every level. Each root carries its bounding box; a box is written down once, with the interval of levels over which it
-stood, when it changes. O(N α(N)) for N pixels, whatever the number of levels (METHODS §5).
+stood, when it changes. O(N α(N)) for N pixels, whatever the number of levels.
+
+The contours are those of the WSOL protocol (Choe et al., CVPR 2020).
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class Bilateral(NamedTuple):
     normalization: str = 'symmetric'
 
 
-#: METHODS' constants: the post-processing of AffinityNet, IRN and DeepLab.
+#: The constants of AffinityNet's, IRN's and DeepLab's post-processing.
 PSA_KERNELS = (Gaussian(3, 3), Bilateral(80, 13, 10))
 IRN_KERNELS = (Gaussian(3, 3), Bilateral(50, 5, 10))
 DEEPLAB_KERNELS = (Gaussian(3, 3), Bilateral(67, 3, 4))

@@ -1,5 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Score maps against masks: precision and recall over thresholds, IoU, Dice; where a map's mass lies (METHODS §5)."""
+"""Score maps against masks: precision and recall over thresholds, IoU, Dice; where a map's mass lies.
+
+The pixel half of the WSOL protocol (Choe et al., CVPR 2020), and the Dice of min-max entropy (IEEE TMI 2022).
+"""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ REAL = Path(os.environ.get('MMENTROPY_SHARED', Path(__file__).parents[2].parent 
     not (REAL / 'wsol_metadata.tar.xz').is_file(), reason='the real metadata (shared/data/wsol_metadata) is not here'
 )
 def test_the_real_metadata(tmp_path):
-    """Counts that METHODS and the set's authors give: images, and boxes or masks."""
+    """Counts that the protocol and the set's authors give: images, and boxes or masks."""
     with tarfile.open(REAL / 'wsol_metadata.tar.xz') as archive:
         archive.extractall(tmp_path, filter='data')
     (root,) = {path.parents[2] for path in tmp_path.rglob('image_ids.txt')}

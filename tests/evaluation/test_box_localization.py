@@ -25,7 +25,7 @@ GRID = np.arange(0, 1, 0.01)
 
 
 def slow_curves(samples: list[dict], localizer: str = 'cam', contours: str = 'all') -> dict[str, np.ndarray]:
-    """Accuracy (%) over thresholds, written out from METHODS §5."""
+    """Accuracy (%) over thresholds, written out from docs/evaluation.md."""
     ious, top1, top5 = [], [], []
     for s in samples:
         label = int(s['gt_label'][0])

@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""The WSOL protocol the slow way, written from METHODS §5 alone: what the tests and benchmarks compare with."""
+"""The WSOL protocol the slow way, written from docs/evaluation.md alone: what the tests and benchmarks compare with."""
 
 from __future__ import annotations
 
