@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmentropy.evaluation import BoxLocalizationMetric
-from mmentropy.ops.boxes import box_iou
-from mmentropy.ops.localization import best_iou_by_threshold, contour_boxes, hits, quantize_map, thresholds_of
+from mmentropy.ops.localizing.boxes import box_iou
+from mmentropy.ops.localizing.protocol import best_iou_by_threshold, contour_boxes, hits, quantize_map, thresholds_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'tests' / 'ops'))
 from wsol_brute_force import make_map

@@ -37,14 +37,13 @@ from recipe import (
 from scipy.stats import t as student
 from torch import Tensor
 
-from mmentropy.ops.boxes import scale_boxes
-from mmentropy.ops.component_tree import best_iou_by_level
-from mmentropy.ops.localization import hits, quantize_map, threshold_levels, thresholds_of
+from mmentropy.ops.localizing.boxes import scale_boxes
+from mmentropy.ops.localizing.component_tree import best_iou_by_level
+from mmentropy.ops.localizing.pixel_metrics import average_precision, histogram_edges, resize_mask, score_histogram
+from mmentropy.ops.localizing.protocol import hits, quantize_map, threshold_levels, thresholds_of
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
-from mmentropy.ops.mapping.scaling import draw_maps
-from mmentropy.ops.maps import normalize_map
-from mmentropy.ops.pixel_metrics import average_precision, histogram_edges, resize_mask, score_histogram
+from mmentropy.ops.mapping.scaling import draw_maps, normalize_map
 from mmentropy.safe_files import write_whole
 
 EVAL_SIZE = (224, 224)

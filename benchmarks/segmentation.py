@@ -22,10 +22,10 @@ from measure import Row, save_rows
 from rich.console import Console
 from rich.table import Table
 
-from mmentropy.ops.affinity import neighbor_offsets
-from mmentropy.ops.dense_crf import PSA_KERNELS, available_cores, dense_crf, unary_from_probability
-from mmentropy.ops.random_walk import random_walk, sparse_affinity, transition_matrix
-from mmentropy.ops.seed_curve import dataset_curve
+from mmentropy.ops.refining.affinity import neighbor_offsets
+from mmentropy.ops.refining.dense_crf import PSA_KERNELS, available_cores, dense_crf, unary_from_probability
+from mmentropy.ops.refining.random_walk import random_walk, sparse_affinity, transition_matrix
+from mmentropy.ops.seeding.seed_curve import dataset_curve
 
 RNG = np.random.default_rng(0)
 
@@ -172,7 +172,7 @@ def maps(repeats: int, small: bool) -> list[dict]:
 
     import mmentropy.models  # noqa: F401
     from mmentropy.registry import MODELS
-    from mmentropy.segmentation.maps import multi_scale_maps
+    from mmentropy.segmentation.map_stages import multi_scale_maps
 
     backbone = dict(type='ResNet', depth=18, strides=(1, 2, 1, 1), base_channels=16, stem_channels=16)
     with DefaultScope.overwrite_default_scope('mmpretrain'):

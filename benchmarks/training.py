@@ -130,7 +130,7 @@ def step_rows(args: argparse.Namespace) -> list[Row]:
 
 def location_rows(args: argparse.Namespace) -> list[Row]:
     """Location entropy of 21 841 classes, forward alone and with backward, beside all logits at once."""
-    from mmentropy.ops.entropy import location_entropy, softmax_entropy
+    from mmentropy.ops.certainty.entropy import location_entropy, softmax_entropy
 
     rows = []
     torch.manual_seed(0)

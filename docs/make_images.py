@@ -1,9 +1,10 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """The manual's pictures: ``python docs/make_images.py`` writes them into docs/images.
 
-Images are PartShapes', drawn by :func:`mmentropy.ops.shapes.draw_scene`. The location scores of the "network" are made
-by hand from the exact masks (see :func:`hand_made_scores`): no training, so that the pictures are the same everywhere
-and show what a method does, not how well a network was trained. What trained networks do is in docs/results.md.
+Images are PartShapes', drawn by :func:`mmentropy.datasets.drawn.shapes.draw_scene`. The location scores of the
+"network" are made by hand from the exact masks (see :func:`hand_made_scores`): no training, so that the pictures are
+the same everywhere and show what a method does, not how well a network was trained. What trained networks do is in
+docs/results.md.
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from mmentropy.ops.affinity import color_affinity, neighbor_offsets
-from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_labels
-from mmentropy.ops.entropy import entropy_weights, softmax_entropy
-from mmentropy.ops.erasing import erasing_weight, expected_map, pseudo_threshold
-from mmentropy.ops.feature_erasing import acol_mask, adl_drop_mask, adl_importance, normalized, rdap_mask
-from mmentropy.ops.image_erasing import hide_cells
-from mmentropy.ops.localization import best_iou_by_threshold, quantize_map
-from mmentropy.ops.map_boxes import boxes_from_map, foreground_mask
-from mmentropy.ops.maps import normalize_map, resize_map, upsample_map
+from mmentropy.datasets.drawn.shapes import ShapeScene, draw_scene
+from mmentropy.ops.certainty.entropy import entropy_weights, softmax_entropy
+from mmentropy.ops.certainty.pooling import global_max_pool, lse_pool, pcam_pool
+from mmentropy.ops.certainty.regularizer_optimum import optimal_entropy
+from mmentropy.ops.certainty.regularizers import confidence_divergence, jeffreys_divergence, uniform_divergence
+from mmentropy.ops.certainty.wildcat import wildcat_pool
+from mmentropy.ops.erasing.feature_erasing import acol_mask, adl_drop_mask, adl_importance, normalized, rdap_mask
+from mmentropy.ops.erasing.image_erasing import hide_cells
+from mmentropy.ops.erasing.recursive import erasing_weight, expected_map, pseudo_threshold
+from mmentropy.ops.localizing.map_boxes import boxes_from_map, foreground_mask
+from mmentropy.ops.localizing.protocol import best_iou_by_threshold, quantize_map
+from mmentropy.ops.mapping.overlay import blend_map, colorize_map
+from mmentropy.ops.mapping.scaling import normalize_map, resize_map, upsample_map
 from mmentropy.ops.masks import voc_palette
-from mmentropy.ops.overlay import blend_map, colorize_map
-from mmentropy.ops.pooling import global_max_pool, lse_pool, pcam_pool
-from mmentropy.ops.random_walk import random_walk, sparse_affinity, transition_matrix
-from mmentropy.ops.regularizer_optimum import optimal_entropy
-from mmentropy.ops.regularizers import confidence_divergence, jeffreys_divergence, uniform_divergence
-from mmentropy.ops.seeds import entropy_background, seed_map
-from mmentropy.ops.shapes import ShapeScene, draw_scene
-from mmentropy.ops.wildcat_pooling import wildcat_pool
+from mmentropy.ops.refining.affinity import color_affinity, neighbor_offsets
+from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_labels
+from mmentropy.ops.refining.random_walk import random_walk, sparse_affinity, transition_matrix
+from mmentropy.ops.seeding.seeds import entropy_background, seed_map
 from mmentropy.visualization.panels import GT_COLOR, PRED_COLOR, add_caption, draw_boxes, join_tiles
 from mmentropy.visualization.visualizer import write_image
 

@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmentropy.datasets.transforms.loading import AS_STORED
+from mmentropy.datasets.transforms.sample_loading import AS_STORED
 from mmentropy.segmentation import SeedPipeline
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,9 +16,9 @@ def main() -> None:
     from mmengine.registry import init_default_scope
     from mmengine.registry.root import DATASETS
 
-    from mmentropy.datasets.browse import draw_sample, montage, original_sample, packed_image
     from mmentropy.datasets.palette import few_colors_png
-    from mmentropy.datasets.prepare import write_file
+    from mmentropy.datasets.preparing.prepare import write_file
+    from mmentropy.visualization.browse import draw_sample, montage, original_sample, packed_image
     from mmentropy.visualization.visualizer import write_image
 
     parser = argparse.ArgumentParser(description=__doc__)

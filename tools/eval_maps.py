@@ -9,8 +9,14 @@ Faulty images are listed at the end and the exit code is 1, while the figures of
 import argparse
 import sys
 
-from mmentropy.apis.maps import add_map_arguments, evaluation_from, report_faults, run_with_progress, settings_of
 from mmentropy.engine import one_sentence_errors
+from mmentropy.experiments.map_evaluation import (
+    add_map_arguments,
+    evaluation_from,
+    report_faults,
+    run_with_progress,
+    settings_of,
+)
 
 
 def parse_args() -> argparse.Namespace:

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmentropy.explain import ClassMaps, build_explainer
+from mmentropy.engine.model_loading import LoadedModel, load_model
+from mmentropy.explain import Explanation, build_explainer
 from mmentropy.image_files import read_image
-from mmentropy.ops.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
-from mmentropy.ops.maps import normalize_map, upsample_map
-from mmentropy.ops.overlay import blend_map
+from mmentropy.ops.localizing.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
+from mmentropy.ops.mapping.overlay import blend_map
+from mmentropy.ops.mapping.scaling import normalize_map, upsample_map
 
 from .images import count_images, is_single, iterate_images
-from .loading import LoadedModel, load_model
 
 #: Boxes are read from the map at the image's size, or at this length of its longer side for larger images.
 BOX_RESOLUTION = 1024
@@ -40,7 +40,7 @@ class Localization:
         boxes: K arrays (n, 4) float32, x0 y0 x1 y1 in pixels of the image, largest first.
         threshold: share of the normalised map's maximum above which a pixel counts, for boxes and masks.
         normalize: ``max``: the share is one of the map's maximum, negative evidence cut; ``minmax``: of the height
-            between minimum and maximum. See :func:`mmentropy.ops.maps.normalize_map`.
+            between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
     """
 
@@ -78,7 +78,7 @@ class Localizer:
 
     Args:
         model: a module; a config file of mmentropy, mmpretrain or mmsegmentation; or the name of an mmpretrain model.
-        weights: checkpoint or state dict; see :func:`~mmentropy.apis.loading.load_model`.
+        weights: checkpoint or state dict; see :func:`~mmentropy.engine.model_loading.load_model`.
         device: None takes the module's own, or the GPU where there is one.
         batch_size: images in one forward pass.
         input_size: side, or (height, width), that images are resized to; None takes the model's.
@@ -212,7 +212,7 @@ class Localizer:
             numbers.append(int(item))
         return numbers
 
-    def _explain(self, method: str, inputs: Tensor, wanted: list[int] | str | None, topk: int) -> ClassMaps:
+    def _explain(self, method: str, inputs: Tensor, wanted: list[int] | str | None, topk: int) -> Explanation:
         if method not in self._explainers:
             self._explainers[method] = build_explainer(method, self.loaded.model, **self._method_options(method))
         explainer = self._explainers[method]

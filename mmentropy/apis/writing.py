@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mmentropy.image_files import read_image
-from mmentropy.ops.overlay import blend_map
+from mmentropy.ops.mapping.overlay import blend_map
 from mmentropy.safe_files import load_npz, remove_partial, write_whole
 
 from .localizer import Localization

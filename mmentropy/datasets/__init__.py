@@ -2,19 +2,47 @@
 """Data sets of scope ``mmentropy``; ``docs/datasets.md`` tells where each comes from."""
 
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy._moved import keep_old_names
 
-from .base import LocalizationDataset
-from .camelyon16 import Camelyon16Patches
-from .cub import CUBLocalization
-from .flowers import OxfordFlowers102
-from .glas import GlaS
-from .imagenet import ImageNetLocalization
-from .mosaic import MosaicLocalization
-from .openimages import OpenImages30k
-from .partshapes import PartShapes
-from .tiny_imagenet import TinyImageNetLocalization
-from .voc import VOC2012MultiLabel
-from .wsol_dataset import WSOLMetadataDataset
+from .drawn.partshapes import PartShapes
+from .readers.base import LocalizationDataset
+from .readers.camelyon16 import Camelyon16Patches
+from .readers.cub import CUBLocalization
+from .readers.flowers import OxfordFlowers102
+from .readers.glas import GlaS
+from .readers.imagenet import ImageNetLocalization
+from .readers.mosaic import MosaicLocalization
+from .readers.openimages import OpenImages30k
+from .readers.tiny_imagenet import TinyImageNetLocalization
+from .readers.voc import VOC2012MultiLabel
+from .readers.wsol_dataset import WSOLMetadataDataset
+
+keep_old_names(
+    'mmentropy.datasets',
+    {
+        'base': 'mmentropy.datasets.readers.base',
+        'browse': 'mmentropy.visualization.browse',
+        'camelyon16': 'mmentropy.datasets.readers.camelyon16',
+        'check': 'mmentropy.datasets.preparing.check',
+        'cub': 'mmentropy.datasets.readers.cub',
+        'flowers': 'mmentropy.datasets.readers.flowers',
+        'glas': 'mmentropy.datasets.readers.glas',
+        'imagenet': 'mmentropy.datasets.readers.imagenet',
+        'mat_files': 'mmentropy.datasets.readers.mat_files',
+        'mosaic': 'mmentropy.datasets.readers.mosaic',
+        'openimages': 'mmentropy.datasets.readers.openimages',
+        'parsing': 'mmentropy.datasets.readers.parsing',
+        'partshapes': 'mmentropy.datasets.drawn.partshapes',
+        'prepare': 'mmentropy.datasets.preparing.prepare',
+        'splits': 'mmentropy.datasets.preparing.splits',
+        'tiny_imagenet': 'mmentropy.datasets.readers.tiny_imagenet',
+        'truths': 'mmentropy.datasets.readers.truths',
+        'voc': 'mmentropy.datasets.readers.voc',
+        'voc_export': 'mmentropy.datasets.preparing.voc_export',
+        'wsol_dataset': 'mmentropy.datasets.readers.wsol_dataset',
+        'wsol_metadata': 'mmentropy.datasets.readers.wsol_metadata',
+    },
+)
 
 __all__ = [
     'CUBLocalization',

@@ -2,16 +2,24 @@
 """Metrics: they keep counts, never maps."""
 
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy._moved import keep_old_names
 
 from .box_localization import BoxLocalizationMetric
 from .dice import DiceMetric
-from .entropy import EntropyMetric
+from .entropy_metric import EntropyMetric
 from .error_analysis import ErrorAnalysisMetric
 from .grid_pointing import GridPointingMetric
 from .part_coverage import PartCoverageMetric
 from .pixel_localization import PixelLocalizationMetric
 from .segmentor_dice import SegmentorDiceMetric
 from .thresholds import load_thresholds, save_metrics, use_thresholds_from
+
+keep_old_names(
+    'mmentropy.evaluation',
+    {
+        'entropy': 'mmentropy.evaluation.entropy_metric',
+    },
+)
 
 __all__ = [
     'BoxLocalizationMetric',

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmentropy.ops.boxes import scale_boxes
-from mmentropy.ops.cam_boxes import STRATEGIES, any_right, guesses
-from mmentropy.ops.localization import (
+from mmentropy.ops.localizing.boxes import scale_boxes
+from mmentropy.ops.localizing.guesses import STRATEGIES, any_right, guesses
+from mmentropy.ops.localizing.protocol import (
     CONTOURS,
     best_iou_by_threshold,
     current_localizer,
@@ -21,7 +21,7 @@ from mmentropy.ops.localization import (
     reads_class_map,
     thresholds_of,
 )
-from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP, GT_BBOXES, GT_LABEL, PRED_LABEL, PRED_SCORE
 
@@ -98,15 +98,16 @@ class BoxLocalizationMetric(CountingMetric):
     Args:
         iou_thrs: IoUs δ in per cent; V2 is the mean over them.
         contours: ``all`` (V2), or ``largest`` (V1: the largest contour alone; adds the key ``MaxBoxAcc``, at δ = 50).
-        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`.
+        localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`.
         cam_interval: distance between thresholds.
         eval_size: (height, width) or side in pixels at which maps and boxes are compared.
         interpolation: how maps are enlarged.
         threshold: ``oracle``; a number, or one for each of '30', '50', …, 'Top1-Loc', 'Top5-Loc' (suffix ``@fixed``).
         threshold_from: JSON of another split's figures, whose thresholds are used (suffix ``@transfer``).
         box_strategy: adds ``Top5-Loc-error``, the share of images for which none of five (class, box) guesses is right
-            at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see :func:`mmentropy.ops.cam_boxes.guesses`. Its
-            boxes are cut at shares of the maximum, as in that paper; all else here reads min-max normalised maps.
+            at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see
+            :func:`mmentropy.ops.localizing.guesses.guesses`. Its boxes are cut at shares of the maximum, as in that
+            paper; all else here reads min-max normalised maps.
 
     Results are percentages; ``threshold@NAME`` is the smallest threshold t in [0, 1) at which the maximum is reached.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmentropy.ops.maps import normalize_map, resize_map
-from mmentropy.ops.pixel_metrics import dice_scores
+from mmentropy.ops.localizing.pixel_metrics import dice_scores
+from mmentropy.ops.mapping.scaling import normalize_map, resize_map
 from mmentropy.registry import METRICS
 from mmentropy.structures import GT_MASK, PRED_LABEL
 

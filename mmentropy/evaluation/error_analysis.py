@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from mmentropy.ops.boxes import box_iou, scale_boxes
-from mmentropy.ops.errors import KINDS, SIZE_BINS, localization_error, object_share, size_bin
-from mmentropy.ops.localization import contour_boxes, current_localizer, quantize_map, threshold_levels
-from mmentropy.ops.maps import upsample_map
+from mmentropy.ops.localizing.boxes import box_iou, scale_boxes
+from mmentropy.ops.localizing.errors import KINDS, SIZE_BINS, localization_error, object_share, size_bin
+from mmentropy.ops.localizing.protocol import contour_boxes, current_localizer, quantize_map, threshold_levels
+from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.safe_files import written_whole
 from mmentropy.structures import GT_BBOXES, PRED_LABEL, PRED_SCORE
@@ -112,7 +112,8 @@ def _write_csv(path: Path, rows: Sequence[dict]) -> None:
 
 @METRICS.register_module()
 class ErrorAnalysisMetric(BaseMetric):
-    """Share (per cent) of the images of each kind of :func:`mmentropy.ops.errors.localization_error`, and tables of it.
+    """Share (per cent) of the images of each kind of :func:`mmentropy.ops.localizing.errors.localization_error`, and
+    tables of it.
 
     A box is drawn at one threshold, as a user would: around the largest contour, or around all of them, of which the
     best counts. Keys are ``error_correct``, ``error_wrong_class`` (the box is right), ``error_wrong_class_and_box``,

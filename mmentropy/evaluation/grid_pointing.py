@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmentropy.ops.localization import current_localizer, grid_pointing
+from mmentropy.ops.localizing.protocol import current_localizer, grid_pointing
 from mmentropy.registry import METRICS
 
 from .box_localization import ground_truth_label, localizing_map
@@ -20,11 +20,11 @@ class GridPointingMetric(CountingMetric):
 
     Reads ``tile_bbox`` (4,) of each mosaic, x0 y0 x1 y1 in pixels of the mosaic, and ``ori_shape``. Chance is
     100 / k² on k×k mosaics. A map without a positive value points nowhere: it counts as 0, and ``grid_empty`` gives
-    the share of such images. See :func:`mmentropy.ops.localization.grid_pointing`.
+    the share of such images. See :func:`mmentropy.ops.localizing.protocol.grid_pointing`.
 
     Args:
-        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`; not ``certainty``, which is never
-            positive.
+        localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`; not ``certainty``, which is
+            never positive.
     """
 
     def __init__(self, localizer: str = 'cam', collect_device: str = 'cpu', prefix: str | None = None) -> None:

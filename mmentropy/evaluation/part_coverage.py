@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmentropy.ops.localization import current_localizer
-from mmentropy.ops.maps import resize_map
-from mmentropy.ops.pixel_metrics import mass_shares
+from mmentropy.ops.localizing.pixel_metrics import mass_shares
+from mmentropy.ops.localizing.protocol import current_localizer
+from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.registry import METRICS
 from mmentropy.structures import GT_MASK, PART_MASK
 
@@ -25,8 +25,8 @@ class PartCoverageMetric(CountingMetric):
     a constant map would get. A map without a positive value has no mass: it is left out, and counted in ``mass_empty``.
 
     Args:
-        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`; not ``certainty``, which is never
-            positive.
+        localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`; not ``certainty``, which is
+            never positive.
         interpolation: how the raw map is enlarged to the masks before its positive part is taken.
     """
 

@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmentropy.ops.localization import current_localizer
-from mmentropy.ops.maps import upsample_map
-from mmentropy.ops.masks import IGNORE_LABEL
-from mmentropy.ops.pixel_metrics import (
+from mmentropy.ops.localizing.pixel_metrics import (
     average_precision,
     confusions,
     dice_scores,
@@ -22,6 +19,9 @@ from mmentropy.ops.pixel_metrics import (
     score_histogram,
     upsample_on_device,
 )
+from mmentropy.ops.localizing.protocol import current_localizer
+from mmentropy.ops.mapping.scaling import upsample_map
+from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.registry import METRICS
 from mmentropy.structures import CAM_LABELS, CAMS, GT_CLASS_MASKS, GT_MASK, GT_SEG_MAP, IGNORE_MASK
 
@@ -56,7 +56,7 @@ class PixelLocalizationMetric(CountingMetric):
     the means over images and counted in ``empty_masks`` and ``full_masks``.
 
     Args:
-        localizer: the map, see :func:`mmentropy.ops.localization.localization_map`.
+        localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`.
         cam_interval: distance between thresholds.
         eval_size: (height, width) or side in pixels at which maps and masks are compared.
         threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmentropy.ops.errors import KINDS
-from mmentropy.ops.pixel_metrics import confusions
+from mmentropy.ops.localizing.errors import KINDS
+from mmentropy.ops.localizing.pixel_metrics import confusions
 from mmentropy.safe_files import written_whole
 
 if TYPE_CHECKING:

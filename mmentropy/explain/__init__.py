@@ -6,11 +6,12 @@ from __future__ import annotations
 from torch import nn
 
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy._moved import keep_old_names
 from mmentropy.registry import EXPLAINERS
 
 from .anatomy import Anatomy, dissect
-from .base import ClassMaps, Explainer
 from .cam import CAM, EntropyMap, EntropyWeightedCAM
+from .explainer import Explainer, Explanation
 from .gradient import GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
 from .score_cam import ScoreCAM
 
@@ -43,14 +44,21 @@ def build_explainer(method: str, model: nn.Module, **kwargs) -> Explainer:
     return EXPLAINERS.get(METHODS[method])(model, **kwargs)
 
 
+keep_old_names(
+    'mmentropy.explain',
+    {
+        'base': 'mmentropy.explain.explainer',
+    },
+)
+
 __all__ = [
     'CAM',
     'METHODS',
     'Anatomy',
-    'ClassMaps',
     'EntropyMap',
     'EntropyWeightedCAM',
     'Explainer',
+    'Explanation',
     'GradCAM',
     'GradCAMPlusPlus',
     'LayerCAM',

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mmentropy.ops.token_maps import Layout, infer_layout
+from mmentropy.ops.mapping.token_maps import Layout, infer_layout
 
 #: Pass-through and pooling modules: their output is not the map one means, or is the same as the one before.
 SKIPPED = (nn.Linear, nn.Dropout, nn.Identity, nn.Flatten)

@@ -8,12 +8,12 @@ import warnings
 import torch
 from torch import Tensor
 
-from mmentropy.ops.cam import class_activation_maps
-from mmentropy.ops.entropy import Mapping, Score, entropy_weights, location_entropy, max_entropy
+from mmentropy.ops.certainty.entropy import Mapping, Score, entropy_weights, location_entropy, max_entropy
+from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.registry import EXPLAINERS
 
 from .anatomy import Anatomy
-from .base import Classes, ClassMaps, Explainer, class_table
+from .explainer import Classes, Explainer, Explanation, class_table
 
 
 @EXPLAINERS.register_module()
@@ -38,14 +38,14 @@ class CAM(Explainer):
                 stacklevel=4,
             )
 
-    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
         features, logits = self.features(images)
         table = class_table(classes, logits)
         weight = self.anatomy.classifier.weight
-        return ClassMaps(class_activation_maps(features, weight, None if classes is None else table), table, logits)
+        return Explanation(class_activation_maps(features, weight, None if classes is None else table), table, logits)
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
-        return ClassMaps(picked, table, logits)
+    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
+        return Explanation(picked, table, logits)
 
 
 @EXPLAINERS.register_module()
@@ -58,7 +58,7 @@ class EntropyMap(Explainer):
     Args:
         score: ``softmax``, or ``sigmoid`` for a multi-label model.
         topk: entropy among the best k classes of a location only.
-        **kwargs: see :class:`~mmentropy.explain.base.Explainer`.
+        **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
     """
 
     needs_classifier = True
@@ -73,19 +73,19 @@ class EntropyMap(Explainer):
         """Location entropy (N, h, w) in nats."""
         return location_entropy(features, weight, bias, self.score, self.topk)
 
-    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
         features, logits = self.features(images)
         linear = self.anatomy.classifier
         entropy = self.entropy(features, linear.weight, linear.bias)
         return self._certainty(entropy, class_table(classes, logits), logits)
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
+    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
         # A map of logits is a feature map whose classifier is the identity.
         return self._certainty(self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None), table, logits)
 
-    def _certainty(self, entropy: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
+    def _certainty(self, entropy: Tensor, table: Tensor, logits: Tensor) -> Explanation:
         top = max_entropy(self.topk or logits.shape[1], self.score)
-        return ClassMaps((top - entropy)[:, None].clamp(min=0), table, logits)
+        return Explanation((top - entropy)[:, None].clamp(min=0), table, logits)
 
 
 @EXPLAINERS.register_module()
@@ -96,9 +96,9 @@ class EntropyWeightedCAM(EntropyMap):
     :math:`z` includes): see docs/methods/entropy_pooling.md.
 
     Args:
-        mapping, temperature, gamma: see :func:`mmentropy.ops.entropy.entropy_weights`.
+        mapping, temperature, gamma: see :func:`mmentropy.ops.certainty.entropy.entropy_weights`.
         score, topk: see :class:`EntropyMap`.
-        **kwargs: see :class:`~mmentropy.explain.base.Explainer`.
+        **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
     """
 
     class_agnostic = False
@@ -112,7 +112,7 @@ class EntropyWeightedCAM(EntropyMap):
         weights = entropy_weights(entropy, count, self.mapping, self.temperature, self.gamma)
         return scores * weights[:, None]
 
-    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
         features, logits = self.features(images)
         linear = self.anatomy.classifier
         table = class_table(classes, logits)
@@ -120,8 +120,8 @@ class EntropyWeightedCAM(EntropyMap):
         if linear.bias is not None:
             scores = scores + linear.bias[table][:, :, None, None]
         entropy = self.entropy(features, linear.weight, linear.bias)
-        return ClassMaps(self._weighted(scores, entropy, logits.shape[1]), table, logits)
+        return Explanation(self._weighted(scores, entropy, logits.shape[1]), table, logits)
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> ClassMaps:
+    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
         entropy = self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None)
-        return ClassMaps(self._weighted(picked, entropy, maps.shape[1]), table, logits)
+        return Explanation(self._weighted(picked, entropy, maps.shape[1]), table, logits)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mmentropy.ops import gradient_maps as ops
+from mmentropy.ops.mapping import gradient_maps as ops
 from mmentropy.registry import EXPLAINERS
 
 from .anatomy import hooked, last_tensor, run, with_last_tensor
-from .base import Classes, ClassMaps, Explainer, class_table
+from .explainer import Classes, Explainer, Explanation, class_table
 
 
 class GradientExplainer(Explainer):
@@ -28,13 +28,13 @@ class GradientExplainer(Explainer):
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:
         """Maps (N, K, h, w) from features (N, D, h, w) and gradients (N, K, D, h, w) or (N, K, D, 1, 1)."""
 
-    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
         if self.anatomy.pooling == 'mean':
             features, logits = self.features(images)
             table = class_table(classes, logits)
             weight = self.anatomy.classifier.weight
             rows = weight.expand(len(images), -1, -1) if classes is None else weight[table]
-            return ClassMaps(self.closed_form(features, rows), table, logits)
+            return Explanation(self.closed_form(features, rows), table, logits)
         features, logits, slopes = self._cut(images)
         table = class_table(classes, logits)
         with torch.enable_grad():
@@ -42,7 +42,7 @@ class GradientExplainer(Explainer):
         parts = []
         for start in range(0, table.shape[1], self.class_chunk):
             parts.append(self.combine(features, slopes(scores, start)))
-        return ClassMaps(torch.cat(parts, 1), table, logits.detach())
+        return Explanation(torch.cat(parts, 1), table, logits.detach())
 
     def closed_form(self, features: Tensor, rows: Tensor) -> Tensor:
         """Maps from the rows (N, K, D) of a linear classifier behind global average pooling."""
@@ -79,7 +79,7 @@ class GradientExplainer(Explainer):
 
 @EXPLAINERS.register_module()
 class GradCAM(GradientExplainer):
-    """Channels weighted by their mean gradient; see :func:`mmentropy.ops.gradient_maps.grad_cam`."""
+    """Channels weighted by their mean gradient; see :func:`mmentropy.ops.mapping.gradient_maps.grad_cam`."""
 
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:
         return ops.grad_cam(features, gradients)
@@ -87,11 +87,12 @@ class GradCAM(GradientExplainer):
 
 @EXPLAINERS.register_module(name='GradCAM++')
 class GradCAMPlusPlus(GradientExplainer):
-    """Positive gradients weighted location by location; see :func:`mmentropy.ops.gradient_maps.grad_cam_plus_plus`.
+    """Positive gradients weighted location by location; see
+    :func:`mmentropy.ops.mapping.gradient_maps.grad_cam_plus_plus`.
 
     Args:
         eps: added to the denominator of the weights.
-        **kwargs: see :class:`~mmentropy.explain.base.Explainer`.
+        **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
     """
 
     def __init__(self, model, eps: float = 1e-12, **kwargs) -> None:
@@ -104,7 +105,7 @@ class GradCAMPlusPlus(GradientExplainer):
 
 @EXPLAINERS.register_module()
 class XGradCAM(GradientExplainer):
-    """Gradients weighted by the activations; see :func:`mmentropy.ops.gradient_maps.xgrad_cam`."""
+    """Gradients weighted by the activations; see :func:`mmentropy.ops.mapping.gradient_maps.xgrad_cam`."""
 
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:
         return ops.xgrad_cam(features, gradients)
@@ -112,7 +113,10 @@ class XGradCAM(GradientExplainer):
 
 @EXPLAINERS.register_module()
 class LayerCAM(GradientExplainer):
-    """Positive gradients times activations, location by location; see :func:`mmentropy.ops.gradient_maps.layer_cam`."""
+    """Positive gradients times activations, location by location.
+
+    See :func:`mmentropy.ops.mapping.gradient_maps.layer_cam`.
+    """
 
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:
         return ops.layer_cam(features, gradients)

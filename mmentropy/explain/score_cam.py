@@ -6,30 +6,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmentropy.ops.gradient_maps import channel_masks, score_cam
+from mmentropy.ops.mapping.gradient_maps import channel_masks, score_cam
 from mmentropy.registry import EXPLAINERS
 
 from .anatomy import run
-from .base import Classes, ClassMaps, Explainer, class_table
+from .explainer import Classes, Explainer, Explanation, class_table
 
 
 @EXPLAINERS.register_module()
 class ScoreCAM(Explainer):
-    """Score-CAM (Wang et al., CVPR-W 2020); see :func:`mmentropy.ops.gradient_maps.score_cam`.
+    """Score-CAM (Wang et al., CVPR-W 2020); see :func:`mmentropy.ops.mapping.gradient_maps.score_cam`.
 
     One image costs as many forward passes as the layer has channels, whatever the number of classes.
 
     Args:
         batch_size: masked copies of an image in one forward pass.
         align_corners: of the bilinear up-sampling of the masks.
-        **kwargs: see :class:`~mmentropy.explain.base.Explainer`.
+        **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
     """
 
     def __init__(self, model, batch_size: int = 32, align_corners: bool = False, **kwargs) -> None:
         super().__init__(model, **kwargs)
         self.batch_size, self.align_corners = batch_size, align_corners
 
-    def _maps(self, images: Tensor, classes: Classes) -> ClassMaps:
+    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
         features, logits = self.features(images)
         table = class_table(classes, logits)
         scores = []
@@ -37,4 +37,4 @@ class ScoreCAM(Explainer):
             masks = channel_masks(maps, tuple(image.shape[1:]), self.align_corners)
             parts = [run(self.model, image * part[:, None])[:, wanted] for part in masks.split(self.batch_size)]
             scores.append(torch.cat(parts).T)
-        return ClassMaps(score_cam(features, torch.stack(scores)), table, logits)
+        return Explanation(score_cam(features, torch.stack(scores)), table, logits)

@@ -2,10 +2,11 @@
 """From seeds to segmentation on data sets in the layout of PASCAL VOC 2012."""
 
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy._moved import keep_old_names
 
 from .files import ImageMaps
 from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
-from .maps import ClassMaps, ForeignMaps, multi_scale_maps
+from .map_stages import ClassMaps, ForeignMaps, multi_scale_maps
 from .pipeline import SeedPipeline
 from .predict import Test
 from .pseudo_masks import PseudoMasks
@@ -14,6 +15,13 @@ from .seed import Seed
 from .stage import Context, PerImageStage, Stage
 from .training import Classify, Segment, TrainAffinity
 from .voc_folder import VOCFolder
+
+keep_old_names(
+    'mmentropy.segmentation',
+    {
+        'maps': 'mmentropy.segmentation.map_stages',
+    },
+)
 
 __all__ = [
     'ClassMaps',

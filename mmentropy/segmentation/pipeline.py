@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 
 from mmentropy import __version__
-from mmentropy.datasets.voc_export import export_voc
+from mmentropy.datasets.preparing.voc_export import export_voc
 from mmentropy.engine.startup import load_config
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import load_json, remove_partial, write_whole
@@ -149,7 +149,7 @@ class SeedPipeline:
         pipeline.drawn = drawn
         return pipeline
 
-    #: Options of :func:`~mmentropy.datasets.voc_export.export_voc` for scenes that are drawn first, or None.
+    #: Options of :func:`~mmentropy.datasets.preparing.voc_export.export_voc` for scenes that are drawn first, or None.
     drawn: dict[str, Any] | None = None
 
     def hash(self, name: str) -> str:

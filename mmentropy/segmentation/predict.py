@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 
 from mmentropy.datasets.palette import palette_png
-from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
+from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 

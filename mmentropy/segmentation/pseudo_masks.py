@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmentropy.datasets.palette import palette_png
-from mmentropy.ops.maps import resize_map
+from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 

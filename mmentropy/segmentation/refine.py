@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import torch
 
-from mmentropy.ops.affinity import color_affinity, edge_affinity, feature_affinity, neighbor_offsets
-from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_labels, unary_from_probability
-from mmentropy.ops.maps import resize_map
-from mmentropy.ops.pixel_adaptive import pixel_adaptive_refinement
-from mmentropy.ops.random_walk import random_walk, sparse_affinity, transition_matrix
-from mmentropy.ops.region_growing import grow_regions
+from mmentropy.ops.mapping.scaling import resize_map
+from mmentropy.ops.refining.affinity import color_affinity, edge_affinity, feature_affinity, neighbor_offsets
+from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_labels, unary_from_probability
+from mmentropy.ops.refining.pixel_adaptive import pixel_adaptive_refinement
+from mmentropy.ops.refining.random_walk import random_walk, sparse_affinity, transition_matrix
+from mmentropy.ops.refining.region_growing import grow_regions
 from mmentropy.registry import STAGES
 
 from .files import ImageMaps
@@ -50,7 +50,7 @@ def at_image_size(scores: ImageMaps) -> np.ndarray:
 def pydensecrf_marginals(
     unary: np.ndarray, image: np.ndarray, kernels: Sequence[Gaussian | Bilateral], iterations: int
 ) -> np.ndarray:
-    """:func:`~mmentropy.ops.dense_crf.dense_crf` by the usual package; symmetric normalisation only.
+    """:func:`~mmentropy.ops.refining.dense_crf.dense_crf` by the usual package; symmetric normalisation only.
 
     Raises:
         ImportError: if it is not installed.
@@ -121,7 +121,7 @@ class PixelAdaptiveRefine(Refiner):
 
     Args:
         name, source: see :class:`Stage`.
-        dilations, iterations, sharpness: of :func:`~mmentropy.ops.pixel_adaptive.pixel_adaptive_refinement`.
+        dilations, iterations, sharpness: of :func:`~mmentropy.ops.refining.pixel_adaptive.pixel_adaptive_refinement`.
         stride: work at 1/stride of the image's size.
     """
 

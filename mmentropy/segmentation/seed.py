@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mmentropy.ops.seeds import constant_background, entropy_background, power_background, scale_to_peak
+from mmentropy.ops.seeding.seeds import constant_background, entropy_background, power_background, scale_to_peak
 from mmentropy.registry import STAGES
 
 from .files import ImageMaps

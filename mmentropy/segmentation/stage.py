@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from mmentropy.ops.maps import resize_map
-from mmentropy.ops.seed_curve import IGNORE
+from mmentropy.ops.mapping.scaling import resize_map
+from mmentropy.ops.seeding.seed_curve import IGNORE
 from mmentropy.safe_files import DiskFullError, remove_partial
 
 from .files import ImageMaps, write_list

@@ -24,7 +24,7 @@ from .stage import Context, Stage
 
 def load_host_model(folder: Path, device: str) -> nn.Module:
     """The model that a training stage left in its folder, in evaluation mode."""
-    from mmentropy.apis.loading import load_model
+    from mmentropy.engine.model_loading import load_model
 
     return load_model(str(folder / 'config.py'), folder / 'model.pth', device).model
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmentropy.datasets.parsing import read_rows, read_voc_xml
-from mmentropy.datasets.voc import VOC_CLASSES
+from mmentropy.datasets.readers.parsing import read_rows, read_voc_xml
+from mmentropy.datasets.readers.voc import VOC_CLASSES
 from mmentropy.image_files import read_image
 
 from .files import read_label_png

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mmentropy.ops.map_boxes import boxes_from_map
-from mmentropy.ops.maps import upsample_map
-from mmentropy.ops.overlay import blend_map, colorize_map
+from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.overlay import blend_map, colorize_map
+from mmentropy.ops.mapping.scaling import upsample_map
 
 GT_COLOR = (60, 220, 90)
 PRED_COLOR = (235, 60, 60)
@@ -134,7 +134,7 @@ def draw_localization_panel(
         alpha: weight of the class map's colours.
         threshold: for the box that is read from the class map.
         normalize: of colours and box: ``minmax`` as the WSOL metrics read the map, or ``max`` for shares of the map's
-            maximum, see :func:`mmentropy.ops.maps.normalize_map`.
+            maximum, see :func:`mmentropy.ops.mapping.scaling.normalize_map`.
 
     Returns:
         (height, width, 3) uint8, RGB: as many tiles side by side as there are maps, and the image's.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mmentropy.ops.boxes import box_iou
-from mmentropy.ops.errors import KINDS, localization_error
-from mmentropy.ops.map_boxes import boxes_from_map
-from mmentropy.ops.maps import upsample_map
-from mmentropy.ops.overlay import colorize_map
+from mmentropy.ops.localizing.boxes import box_iou
+from mmentropy.ops.localizing.errors import KINDS, localization_error
+from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.overlay import colorize_map
+from mmentropy.ops.mapping.scaling import upsample_map
 
 from .report_data import ReportData, Sample
 from .report_hook import THRESHOLDS

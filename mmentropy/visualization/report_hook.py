@@ -14,9 +14,9 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from mmentropy import structures as fields
-from mmentropy.ops.boxes import scale_boxes
-from mmentropy.ops.localization import best_iou_by_threshold, quantize_map
-from mmentropy.ops.maps import normalize_map, upsample_map
+from mmentropy.ops.localizing.boxes import scale_boxes
+from mmentropy.ops.localizing.protocol import best_iou_by_threshold, quantize_map
+from mmentropy.ops.mapping.scaling import normalize_map, upsample_map
 from mmentropy.registry import HOOKS
 
 from .report_data import ReportData, Sample

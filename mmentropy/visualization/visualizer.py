@@ -44,7 +44,7 @@ class LocalizationVisualizer(Visualizer):
         alpha: weight of the class map's colours.
         threshold: of the predicted box, on the normalised map.
         normalize: ``minmax``, or ``max`` for a share of the map's maximum as in the CAM paper, see
-            :func:`mmentropy.ops.maps.normalize_map`.
+            :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         name: of the instance, for mmengine's ``get_instance``.
         **kwargs: mmengine's ``Visualizer``: ``vis_backends``, ``save_dir``.
     """

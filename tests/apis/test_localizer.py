@@ -9,10 +9,10 @@ from PIL import Image
 from torch import nn
 
 from mmentropy.apis import Localizer
-from mmentropy.apis.loading import _pipeline_size
 from mmentropy.apis.writing import ResultWriter
+from mmentropy.engine.model_loading import _pipeline_size
 from mmentropy.explain import METHODS
-from mmentropy.ops.map_boxes import boxes_from_map
+from mmentropy.ops.localizing.map_boxes import boxes_from_map
 
 pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
 

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -13,8 +10,6 @@ import torch
 from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import DefaultScope
 from samples import evaluate, make_sample, make_samples
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'ops'))
 from wsol_brute_force import iou_by_threshold
 
 from mmentropy.evaluation import BoxLocalizationMetric, save_metrics

@@ -12,7 +12,7 @@ import pytest
 from samples import evaluate, make_samples
 
 from mmentropy.evaluation import BoxLocalizationMetric, ErrorAnalysisMetric, save_metrics
-from mmentropy.ops.errors import KINDS
+from mmentropy.ops.localizing.errors import KINDS
 
 SIZE = 56
 

@@ -30,9 +30,9 @@ from mmentropy.datasets import (
     VOC2012MultiLabel,
     WSOLMetadataDataset,
 )
-from mmentropy.datasets.parsing import read_voc_xml
-from mmentropy.datasets.transforms.loading import BadSampleError, LoadLocalizationMasks, load_sample
-from mmentropy.datasets.wsol_metadata import read_metadata
+from mmentropy.datasets.readers.parsing import read_voc_xml
+from mmentropy.datasets.readers.wsol_metadata import read_metadata
+from mmentropy.datasets.transforms.sample_loading import BadSampleError, LoadLocalizationMasks, load_sample
 from mmentropy.evaluation.map_files import read_map, read_predictions
 from mmentropy.evaluation.offline import Outcome, _load_state, _save_state
 from mmentropy.evaluation.thresholds import load_thresholds

@@ -8,7 +8,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 
 from mmentropy.models import CAMHead
-from mmentropy.ops.cam import class_activation_maps
+from mmentropy.ops.mapping.class_maps import class_activation_maps
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mmentropy.models import EntropyPooling
-from mmentropy.ops.entropy import entropy_weights, location_entropy
+from mmentropy.ops.certainty.entropy import entropy_weights, location_entropy
 
 
 @pytest.fixture

@@ -8,8 +8,15 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from mmentropy.models import ADL, RDAP, SPG, ACoL
-from mmentropy.ops.feature_erasing import acol_mask, adl_drop_mask, fuse_maps, label_map, rdap_mask, self_attention
-from mmentropy.ops.spg import guidance_loss
+from mmentropy.ops.erasing.feature_erasing import (
+    acol_mask,
+    adl_drop_mask,
+    fuse_maps,
+    label_map,
+    rdap_mask,
+    self_attention,
+)
+from mmentropy.ops.erasing.self_guidance import guidance_loss
 
 RESNET = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 1, 1))
 CONVNEXT = dict(

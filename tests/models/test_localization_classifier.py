@@ -9,7 +9,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from mmentropy.models import LocalizationClassifier
-from mmentropy.ops.entropy import entropy_weights, location_entropy
+from mmentropy.ops.certainty.entropy import entropy_weights, location_entropy
 
 BACKBONE = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 1, 1))
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.logging import MessageHub
 
 from mmentropy.models import ConfidencePenaltyLoss, EntropyRegularizedLoss, JeffreysPenaltyLoss
-from mmentropy.ops.regularizers import uniform_divergence
+from mmentropy.ops.certainty.regularizers import uniform_divergence
 
 ALL = [EntropyRegularizedLoss, ConfidencePenaltyLoss, JeffreysPenaltyLoss]
 

@@ -13,7 +13,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmentropy.models import LocalizationClassifier
-from mmentropy.ops.entropy import entropy_weights, location_entropy
+from mmentropy.ops.certainty.entropy import entropy_weights, location_entropy
 
 LOSS = dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.1)
 

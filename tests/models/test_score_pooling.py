@@ -8,8 +8,8 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from mmentropy.models.necks import ClassScores, GlobalMaxPooling, LSEPooling, PCAMPooling, WildcatPooling
-from mmentropy.ops.pooling import global_max_pool, lse_pool, pcam_pool
-from mmentropy.ops.wildcat_pooling import wildcat_pool
+from mmentropy.ops.certainty.pooling import global_max_pool, lse_pool, pcam_pool
+from mmentropy.ops.certainty.wildcat import wildcat_pool
 
 NECKS = {
     'GlobalMaxPooling': (dict(of='scores'), global_max_pool),

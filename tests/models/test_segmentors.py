@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
-from mmentropy.ops.affinity import affinity_labels, affinity_loss, feature_affinity
-from mmentropy.ops.dense_crf import dense_crf, unary_from_probability
-from mmentropy.ops.region_growing import grow_regions
+from mmentropy.ops.refining.affinity import affinity_labels, affinity_loss, feature_affinity
+from mmentropy.ops.refining.dense_crf import dense_crf, unary_from_probability
+from mmentropy.ops.refining.region_growing import grow_regions
 from mmentropy.registry import MODELS
 
 mmseg = pytest.importorskip('mmseg', reason='mmsegmentation is not installed')

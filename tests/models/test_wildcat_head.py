@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmentropy.models import WildcatHead
-from mmentropy.ops.entropy import softmax_entropy
+from mmentropy.ops.certainty.entropy import softmax_entropy
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rough_maps import rough_maps
 
-from mmentropy.datasets.voc_export import export_voc
+from mmentropy.datasets.preparing.voc_export import export_voc
 from mmentropy.segmentation import VOCFolder
 
 

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from PIL import Image
 from rough_maps import rough_maps
 
-from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf
-from mmentropy.ops.seeds import scale_to_peak
+from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf
+from mmentropy.ops.seeding.seeds import scale_to_peak
 from mmentropy.segmentation import (
     ClassMaps,
     Context,

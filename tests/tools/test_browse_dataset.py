@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmentropy.datasets import CUBLocalization, PartShapes
-from mmentropy.datasets.browse import OUTLINES, draw_sample, montage, original_sample, packed_image
+from mmentropy.visualization.browse import OUTLINES, draw_sample, montage, original_sample, packed_image
 from mmentropy.visualization.panels import GT_COLOR
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests/datasets'))
 import dataset_worlds as worlds  # noqa: E402
 from run_tool import run_tool  # noqa: E402
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""The command lines around :mod:`mmentropy.apis.analysis` and the report, run in this process on PartShapes."""
+"""The command lines around :mod:`mmentropy.experiments.analysis` and the report, run in this process on PartShapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 
 pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
 
-from mmentropy.apis.analysis import dataset_features, discover_patterns, linear_svm, open_run, photos
+from mmentropy.experiments.analysis import dataset_features, discover_patterns, linear_svm, open_run, photos
 from mmentropy.visualization.report_data import ReportData, Sample
 
 ROOT = Path(__file__).parents[2]

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmentropy.datasets.check import check_dataset
-from mmentropy.datasets.splits import READERS, build_config_splits, build_splits
+from mmentropy.datasets.preparing.check import check_dataset
+from mmentropy.datasets.preparing.splits import READERS, build_config_splits, build_splits
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests/datasets'))
 import dataset_worlds as worlds  # noqa: E402
 from run_tool import run_tool  # noqa: E402
 

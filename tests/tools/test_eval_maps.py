@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / 'datasets'), str(TESTS / 'ops')]
 from run_tool import run_tool  # noqa: E402
 from wsol_brute_force import iou_by_threshold  # noqa: E402
 

@@ -13,7 +13,7 @@ from mmengine.config import Config  # noqa: E402
 
 from mmentropy.apis import Localizer  # noqa: E402
 from mmentropy.apis.export import compare_with_onnxruntime, export_onnx  # noqa: E402
-from mmentropy.apis.loading import load_model  # noqa: E402
+from mmentropy.engine.model_loading import load_model  # noqa: E402
 
 
 def small(neck: dict, to_rgb: bool = True) -> Config:

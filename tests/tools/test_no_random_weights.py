@@ -11,7 +11,7 @@ from run_tool import run_tool
 from small_classifier import CONFIG
 
 from mmentropy.apis import Localizer
-from mmentropy.apis.loading import load_model
+from mmentropy.engine.model_loading import load_model
 
 TOOLS = {
     'localize.py': ['{config}', '{folder}/a.png', '--out-dir', '{folder}/out'],

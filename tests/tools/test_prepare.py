@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -24,12 +23,11 @@ from mmentropy.datasets import (
     TinyImageNetLocalization,
     VOC2012MultiLabel,
 )
-from mmentropy.datasets import prepare as module
-from mmentropy.datasets.prepare import RECIPES, Source, prepare, safe_name, strip_prefix, unpack
-from mmentropy.datasets.splits import READERS
+from mmentropy.datasets.preparing import prepare as module
+from mmentropy.datasets.preparing.prepare import RECIPES, Source, prepare, safe_name, strip_prefix, unpack
+from mmentropy.datasets.preparing.splits import READERS
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests/datasets'))
 import dataset_worlds as worlds  # noqa: E402
 from run_tool import run_tool  # noqa: E402
 

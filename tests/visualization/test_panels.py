@@ -4,9 +4,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmentropy.ops.map_boxes import boxes_from_map
-from mmentropy.ops.maps import upsample_map
-from mmentropy.ops.overlay import blend_map, colorize_map
+from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.overlay import blend_map, colorize_map
+from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.visualization.panels import (
     GT_COLOR,
     PRED_COLOR,

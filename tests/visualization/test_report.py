@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmentropy.ops.errors import KINDS
+from mmentropy.ops.localizing.errors import KINDS
 from mmentropy.visualization.report import THRESHOLDS, box_curves, describe, entropy_histogram, render_report
 from mmentropy.visualization.report_data import ReportData, Sample
 

@@ -8,8 +8,8 @@ of any other map: what a method must beat that looks at the image.
 import argparse
 import sys
 
-from mmentropy.apis.maps import add_truth_arguments, report_faults, run_with_progress, truths_of
 from mmentropy.engine import one_sentence_errors
+from mmentropy.experiments.map_evaluation import add_truth_arguments, report_faults, run_with_progress, truths_of
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,7 @@ def main() -> None:
     from mmentropy.evaluation.grid_pointing import TILE_BBOX
     from mmentropy.evaluation.map_files import OneMap
     from mmentropy.evaluation.offline import MapEvaluation
-    from mmentropy.ops.boxes import center_map
+    from mmentropy.ops.localizing.boxes import center_map
 
     truths = truths_of(args)
     options = dict(eval_size=args.eval_size, threshold_from=args.threshold_from)

@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.apis.analysis import class_number, class_units, open_run, photos
+    from mmentropy.experiments.analysis import class_number, class_units, open_run, photos
     from mmentropy.visualization.panels import draw_units
     from mmentropy.visualization.visualizer import write_image
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmentropy.apis.comparison import add_run_arguments, execute_and_tabulate, named_configs, plan_runs
 from mmentropy.engine import one_sentence_errors
+from mmentropy.experiments.comparison import add_run_arguments, execute_and_tabulate, named_configs, plan_runs
 
 COLUMNS = [
     'accuracy/top1',

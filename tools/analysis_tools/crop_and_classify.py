@@ -33,7 +33,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmentropy.apis.analysis import CROPS, by_cam, dataset_features, linear_svm, open_run, photos
+    from mmentropy.experiments.analysis import CROPS, by_cam, dataset_features, linear_svm, open_run, photos
 
     reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     table = Table('training and testing on', 'top-1 %', title=args.config)

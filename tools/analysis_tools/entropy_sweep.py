@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmentropy.apis.comparison import add_run_arguments, execute_and_tabulate, named_configs
-from mmentropy.apis.sweep import LOSSES, plan_sweep, sweep_points
 from mmentropy.engine import load_config, one_sentence_errors
-from mmentropy.visualization.sweep_plot import plot_sweep
+from mmentropy.experiments.comparison import add_run_arguments, execute_and_tabulate, named_configs
+from mmentropy.experiments.sweep import LOSSES, plan_sweep, sweep_points
+from mmentropy.experiments.sweep_plot import plot_sweep
 
 
 def parse_args() -> argparse.Namespace:

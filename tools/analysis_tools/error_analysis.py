@@ -9,8 +9,8 @@ import argparse
 import functools
 import sys
 
-from mmentropy.apis.maps import add_map_arguments, evaluation_from, report_faults, run_with_progress
 from mmentropy.engine import one_sentence_errors
+from mmentropy.experiments.map_evaluation import add_map_arguments, evaluation_from, report_faults, run_with_progress
 
 
 def parse_args() -> argparse.Namespace:

@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.apis.analysis import dataset_features, linear_svm, open_datasets, open_run, photos
+    from mmentropy.experiments.analysis import dataset_features, linear_svm, open_datasets, open_run, photos
 
     reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     sets = open_datasets(args.data) if args.data else sets

@@ -31,7 +31,7 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mmentropy.apis.analysis import discover_patterns, open_run, photos
+    from mmentropy.experiments.analysis import discover_patterns, open_run, photos
     from mmentropy.safe_files import write_whole
 
     reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)

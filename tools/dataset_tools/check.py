@@ -14,8 +14,8 @@ from mmentropy.engine import load_config, one_sentence_errors
 def main() -> None:
     from rich.progress import Progress
 
-    from mmentropy.datasets.check import check_dataset
-    from mmentropy.datasets.splits import build_config_splits, build_splits
+    from mmentropy.datasets.preparing.check import check_dataset
+    from mmentropy.datasets.preparing.splits import build_config_splits, build_splits
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('target', help='name of a data set, or a config file')

@@ -11,7 +11,7 @@ from mmentropy.engine import one_sentence_errors
 def main() -> None:
     from rich.progress import Progress
 
-    from mmentropy.datasets.voc_export import export_voc
+    from mmentropy.datasets.preparing.voc_export import export_voc
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--dst', default='data/partshapes_voc/VOC2012', help='directory that becomes VOC2012')

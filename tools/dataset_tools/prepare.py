@@ -12,9 +12,9 @@ from mmentropy.engine import one_sentence_errors
 
 @one_sentence_errors
 def main() -> None:
-    from mmentropy.datasets.check import check_dataset
-    from mmentropy.datasets.prepare import RECIPES, prepare
-    from mmentropy.datasets.splits import build_splits
+    from mmentropy.datasets.preparing.check import check_dataset
+    from mmentropy.datasets.preparing.prepare import RECIPES, prepare
+    from mmentropy.datasets.preparing.splits import build_splits
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('name', choices=sorted(RECIPES), help='data set')

@@ -31,9 +31,9 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.apis.comparison import named_configs, plan_runs
-    from mmentropy.apis.methods_grid import methods_grid
     from mmentropy.engine import trust_checkpoints
+    from mmentropy.experiments.comparison import named_configs, plan_runs
+    from mmentropy.experiments.methods_grid import methods_grid
     from mmentropy.visualization.visualizer import write_image
 
     trust_checkpoints(False)

@@ -1,9 +1,18 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Transforms of scope ``mmentropy``."""
 
+from mmentropy._moved import keep_old_names
+
 from .hide_and_seek import HideAndSeek
-from .loading import LoadLocalizationMasks
 from .packing import PackLocalizationInputs
+from .sample_loading import LoadLocalizationMasks
 from .seg_map import MaskToSegMap
+
+keep_old_names(
+    'mmentropy.datasets.transforms',
+    {
+        'loading': 'mmentropy.datasets.transforms.sample_loading',
+    },
+)
 
 __all__ = ['HideAndSeek', 'LoadLocalizationMasks', 'MaskToSegMap', 'PackLocalizationInputs']

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmentropy.ops.image_erasing import hide_cells
+from mmentropy.ops.erasing.image_erasing import hide_cells
 from mmentropy.registry import TRANSFORMS
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from mmpretrain.datasets.transforms import PackInputs
 
-from mmentropy.datasets.transforms.loading import GROUND_TRUTH
+from mmentropy.datasets.transforms.sample_loading import GROUND_TRUTH
 from mmentropy.registry import TRANSFORMS
 from mmentropy.structures import LOCALIZATION_KEYS
 

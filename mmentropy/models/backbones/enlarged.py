@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from mmentropy.models.erasing.feature_eraser import find_layers
 from mmentropy.registry import MODELS
-
-from ..erasing.feature_eraser import find_layers
 
 
 @MODELS.register_module()

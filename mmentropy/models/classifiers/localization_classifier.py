@@ -11,12 +11,11 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmentropy.models.heads.cam_head import CAMHead
+from mmentropy.models.necks.score_pooling import ScorePooling
+from mmentropy.models.necks.tied_pooling import TiedPooling
 from mmentropy.registry import MODELS
 from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
-
-from ..heads.cam_head import CAMHead
-from ..necks.score_pooling import ScorePooling
-from ..necks.tied_pooling import TiedPooling
 
 
 @MODELS.register_module()

@@ -17,16 +17,16 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmentropy.ops.barrier import area_barrier
-from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
-from mmentropy.ops.entropy import softmax_entropy
-from mmentropy.ops.erasing import Erased, expected_map, pseudo_threshold, recursive_erasing
-from mmentropy.ops.regularizers import uniform_divergence
+from mmentropy.models.heads.wildcat_head import WildcatHead
+from mmentropy.models.option_groups import Group, take_group
+from mmentropy.ops.certainty.barrier import area_barrier
+from mmentropy.ops.certainty.entropy import softmax_entropy
+from mmentropy.ops.certainty.regularizers import uniform_divergence
+from mmentropy.ops.erasing.recursive import Erased, expected_map, pseudo_threshold, recursive_erasing
+from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
 from mmentropy.registry import MODELS
 from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
 
-from ..heads.wildcat_head import WildcatHead
-from ..option_groups import Group, take_group
 from .localization_classifier import LocalizationClassifier, complete_head
 
 #: What the classifier's prediction on the rest is pushed by, and the weight that its version of the paper gives.
@@ -37,7 +37,7 @@ WILDCAT = dict(type='mmentropy.WildcatHead', maps_per_class=5, kmax=0.09)
 
 @dataclass
 class Mask:
-    """How M's maps become a mask; see :func:`~mmentropy.ops.erasing.pseudo_threshold`.
+    """How M's maps become a mask; see :func:`~mmentropy.ops.erasing.recursive.pseudo_threshold`.
 
     Attributes:
         omega, sigma: steepness and threshold.
@@ -76,7 +76,7 @@ class Rest:
 
 @dataclass
 class Barrier:
-    """The log barrier on the areas of both sides; see :func:`~mmentropy.ops.barrier.area_barrier`.
+    """The log barrier on the areas of both sides; see :func:`~mmentropy.ops.certainty.barrier.area_barrier`.
 
     Attributes:
         enabled: ``barrier=None`` in a config is False.
@@ -93,7 +93,7 @@ class Barrier:
 
 @dataclass
 class Erasing:
-    """Options of recursive erasing; see :func:`~mmentropy.ops.erasing.recursive_erasing`.
+    """Options of recursive erasing; see :func:`~mmentropy.ops.erasing.recursive.recursive_erasing`.
 
     Attributes:
         steps: u, passes of the localizer; 0 is off.

@@ -7,8 +7,8 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmentropy.ops.cam import class_activation_maps
-from mmentropy.ops.feature_erasing import acol_mask, fuse_maps, label_map
+from mmentropy.ops.erasing.feature_erasing import acol_mask, fuse_maps, label_map
+from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.registry import MODELS
 
 from .feature_eraser import FeatureEraser, label_scores

@@ -9,7 +9,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmentropy.ops.feature_erasing import apply_to_tokens
+from mmentropy.ops.erasing.feature_erasing import apply_to_tokens
 
 
 class FeatureEraser(nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mmentropy.ops.feature_erasing import rdap_mask, self_attention
+from mmentropy.ops.erasing.feature_erasing import rdap_mask, self_attention
 from mmentropy.registry import MODELS
 
 from .feature_eraser import FeatureEraser

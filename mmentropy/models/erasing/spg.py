@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from mmentropy.ops.feature_erasing import label_map
-from mmentropy.ops.spg import guidance_loss, guidance_targets
+from mmentropy.ops.erasing.feature_erasing import label_map
+from mmentropy.ops.erasing.self_guidance import guidance_loss, guidance_targets
 from mmentropy.registry import MODELS
 
 from .feature_eraser import FeatureEraser, find_layers, label_scores

@@ -9,12 +9,11 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from mmentropy.ops.cam import class_activation_maps
-from mmentropy.ops.entropy import binary_entropy, location_entropy, softmax_entropy
+from mmentropy.models.necks.score_pooling import ClassScores
+from mmentropy.ops.certainty.entropy import binary_entropy, location_entropy, softmax_entropy
+from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.registry import MODELS
 from mmentropy.structures import ENTROPY
-
-from ..necks.score_pooling import ClassScores
 
 Features = Tensor | tuple[Tensor, ...]
 
@@ -69,7 +68,10 @@ class CAMHead(LinearClsHead):
         return losses
 
     def maps(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
-        """Raw class activation maps of the classes asked for; see :func:`~mmentropy.ops.cam.class_activation_maps`."""
+        """Raw class activation maps of the classes asked for.
+
+        See :func:`~mmentropy.ops.mapping.class_maps.class_activation_maps`.
+        """
         return class_activation_maps(features, self.fc.weight, classes)
 
     def entropy_map(self, features: Tensor) -> Tensor:

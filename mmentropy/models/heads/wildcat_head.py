@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmentropy.ops.cam import class_activation_maps
-from mmentropy.ops.entropy import location_entropy
-from mmentropy.ops.wildcat_pooling import positions, wildcat_pool
+from mmentropy.ops.certainty.entropy import location_entropy
+from mmentropy.ops.certainty.wildcat import positions, wildcat_pool
+from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.registry import MODELS
 
 from .cam_head import CAMHead, Features
@@ -27,7 +27,7 @@ class WildcatHead(CAMHead):
     Args:
         num_classes, in_channels, multi_label, threshold, loss: as in ``CAMHead``.
         maps_per_class: m.
-        kmax, kmin, alpha: see :func:`~mmentropy.ops.wildcat_pooling.wildcat_pool`.
+        kmax, kmin, alpha: see :func:`~mmentropy.ops.certainty.wildcat.wildcat_pool`.
     """
 
     def __init__(

@@ -9,8 +9,8 @@ import torch
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from mmentropy.ops.entropy import binary_entropy, softmax_entropy
-from mmentropy.ops.regularizers import (
+from mmentropy.ops.certainty.entropy import binary_entropy, softmax_entropy
+from mmentropy.ops.certainty.regularizers import (
     Reduction,
     confidence_divergence,
     cross_entropy,

@@ -10,16 +10,24 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from mmentropy.ops.entropy import MAPPINGS, SCORES, Mapping, Score, entropy_weights, location_entropy, weighted_pool
+from mmentropy.models.option_groups import Group, refuse_unknown, take_group
+from mmentropy.ops.certainty.entropy import (
+    MAPPINGS,
+    SCORES,
+    Mapping,
+    Score,
+    entropy_weights,
+    location_entropy,
+    weighted_pool,
+)
 from mmentropy.registry import MODELS
 
-from ..option_groups import Group, refuse_unknown, take_group
 from .tied_pooling import TiedPooling
 
 
 @dataclass
 class LocationEntropy:
-    """Options of the entropy; see :func:`~mmentropy.ops.entropy.location_entropy`.
+    """Options of the entropy; see :func:`~mmentropy.ops.certainty.entropy.location_entropy`.
 
     Attributes:
         score: ``softmax``, or ``sigmoid`` for multi-label models.
@@ -38,7 +46,7 @@ class LocationEntropy:
 
 @dataclass
 class Weighting:
-    """Options of the map from entropy to weight; see :func:`~mmentropy.ops.entropy.entropy_weights`.
+    """Options of the map from entropy to weight; see :func:`~mmentropy.ops.certainty.entropy.entropy_weights`.
 
     Attributes:
         mapping: ``exp``, ``kl`` or ``linear``.

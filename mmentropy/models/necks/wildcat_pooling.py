@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from mmentropy.ops.wildcat_pooling import positions, wildcat_pool
+from mmentropy.ops.certainty.wildcat import positions, wildcat_pool
 from mmentropy.registry import MODELS
 
 from .score_pooling import Pooled, ScorePooling

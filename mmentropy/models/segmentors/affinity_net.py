@@ -11,7 +11,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmentropy.ops.affinity import affinity_labels, affinity_loss, feature_affinity, neighbor_offsets
+from mmentropy.ops.refining.affinity import affinity_labels, affinity_loss, feature_affinity, neighbor_offsets
 from mmentropy.registry import MODELS
 
 

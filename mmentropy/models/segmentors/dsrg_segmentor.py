@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from mmentropy.ops.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
-from mmentropy.ops.region_growing import grow_regions
+from mmentropy.models.losses import BalancedSeedLoss, BoundaryConstraintLoss
+from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
+from mmentropy.ops.refining.region_growing import grow_regions
 from mmentropy.registry import MODELS
-
-from ..losses import BalancedSeedLoss, BoundaryConstraintLoss
 
 
 @MODELS.register_module()
@@ -23,8 +22,8 @@ class DSRGSegmentor(EncoderDecoder):
     """An ``EncoderDecoder`` whose labels are seeds: 255 marks what no seed covers.
 
     Every iteration, at the decode head's resolution: the seeds grow from scratch into where the prediction is sure
-    (:func:`~mmentropy.ops.region_growing.grow_regions`), the balanced seed loss teaches the grown seeds, and the
-    boundary loss draws the prediction towards its own dense CRF. The head's ``loss_decode`` is not used.
+    (:func:`~mmentropy.ops.refining.region_growing.grow_regions`), the balanced seed loss teaches the grown seeds, and
+    the boundary loss draws the prediction towards its own dense CRF. The head's ``loss_decode`` is not used.
 
     Args:
         fg_threshold, bg_threshold: θ of the growing.

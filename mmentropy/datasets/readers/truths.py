@@ -1,0 +1,76 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Ground truths by image id, for maps that come from elsewhere: from the public metadata or any of our data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmentropy.datasets.readers.wsol_dataset import metadata_entries
+from mmentropy.datasets.readers.wsol_metadata import WSOLMetadata
+from mmentropy.datasets.transforms.sample_loading import LoadLocalizationMasks
+from mmentropy.structures import GT_BBOXES, GT_LABEL, GT_MASK, IGNORE_MASK
+
+
+class MetadataTruths:
+    """Ground truths of the public four-file metadata.
+
+    Args:
+        metadata: from :func:`mmentropy.datasets.readers.wsol_metadata.read_metadata`.
+        mask_root: where the masks' paths begin (mask sets).
+        mask_size: (height, width) at which masks are joined: the evaluation's.
+
+    Raises:
+        ValueError: if the split has neither boxes nor masks.
+    """
+
+    def __init__(self, metadata: WSOLMetadata, mask_root: str = '', mask_size: tuple[int, int] = (224, 224)) -> None:
+        if not metadata.localization:
+            raise ValueError('the metadata has no localization.txt with boxes or masks; give a split that has')
+        self.ids = metadata.image_ids
+        self.masks = bool(next(iter(metadata.localization.values())).masks)
+        if not self.masks and not metadata.sizes:
+            raise ValueError('the metadata has boxes but no image_sizes.txt; boxes cannot be scaled without it')
+        self.entries = list(metadata_entries(metadata, '', mask_root))
+        self.load_masks = LoadLocalizationMasks(size=mask_size)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Fields of one image; masks are read here."""
+        entry = self.entries[index]
+        sample = {'img_path': self.ids[index], 'sample_id': index, GT_LABEL: np.array([entry['gt_label']])}
+        if self.masks:
+            loaded = self.load_masks.transform(dict(entry))
+            return sample | {key: loaded[key] for key in (GT_MASK, IGNORE_MASK)}
+        width, height = entry['size']
+        return sample | {GT_BBOXES: np.array(entry['gt_bboxes'], dtype=np.float64), 'ori_shape': (height, width)}
+
+
+class DatasetTruths:
+    """Ground truths of one of our data sets, through its pipeline: any set that packs ``gt_bboxes`` or ``gt_mask``.
+
+    An image's id is its path below the data set's root, or its index where it has no path.
+
+    Args:
+        dataset: built from a config's dataloader.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.ids = [self._id(index) for index in range(len(dataset))]
+        self.masks = GT_BBOXES not in self[0]
+
+    def _id(self, index: int) -> str:
+        info = self.dataset.get_data_info(index)
+        path = info.get('img_path')
+        if path is None:
+            return str(index)
+        root = str(getattr(self.dataset, 'data_root', '') or '')
+        inside = root and Path(path).is_relative_to(root)
+        return Path(path).relative_to(root).as_posix() if inside else Path(path).as_posix().lstrip('/')
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Fields of one image."""
+        sample = self.dataset[index]['data_samples'].to_dict()
+        return sample | {'img_path': self.ids[index]}

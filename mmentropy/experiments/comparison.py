@@ -1,0 +1,443 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Many runs on equal terms: configs × seeds, each trained and evaluated once, resumed where it was interrupted.
+
+A run has a directory; what is finished there is said by small JSON files written last and at once:
+
+* ``trained.json`` once the training is done: the checkpoint, and a fingerprint of the config that it came from;
+* ``metrics/<evaluation>.json`` for each evaluation of that checkpoint, with the fingerprint of the evaluation.
+
+So a second start does what is missing and nothing else, and a changed config is an error instead of a mixed table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import fcntl
+import hashlib
+import importlib
+import json
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from rich.console import Console
+
+from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
+from mmentropy.engine.config_options import add_config_options
+from mmentropy.engine.startup import build_runner, first_line, load_config
+from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
+from mmentropy.experiments.tables import columns_of, summarize, write_tables
+from mmentropy.safe_files import load_json
+
+#: What a trained model depends on. Evaluation, logging and paths may change without training again.
+TRAINING_KEYS = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
+#: Options of a loader that do not change what it gives.
+LOADER_NOISE = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
+EVALUATION_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator')
+PR_SET_PDEATHSIG = 1
+TRAINED, METRICS, LOG = 'trained.json', 'metrics', 'console.log'
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One model of a comparison.
+
+    Attributes:
+        name: its row in the table; runs of one name are its seeds.
+        config: path of the config.
+        seed: ``randomness.seed``.
+        directory: where everything of it lies.
+        options: ``--cfg-options`` of the run.
+        evaluations: name -> path of a config whose ``test_dataloader`` and ``test_evaluator`` judge the model, beside
+            its own validation (``val``) and, where it is another set, test (``test``).
+        evaluation_options: options merged into those configs.
+    """
+
+    name: str
+    config: str
+    seed: int
+    directory: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+    evaluations: Mapping[str, str] = field(default_factory=dict)
+    evaluation_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def train_config(self) -> Config:
+        """The config that trains it: no validation on the way, and random numbers by epoch, so that it resumes."""
+        cfg = load_config(self.config, self.options)
+        cfg.merge_from_dict({'randomness.seed': self.seed})
+        cfg.work_dir = str(self.directory)
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.train_dataloader.persistent_workers = False
+        # Two: the older one is removed before the newer one is written.
+        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=2)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmentropy.EpochSeedHook')]
+        cfg.resume = True
+        return cfg
+
+    def evaluation_configs(self) -> dict[str, Config]:
+        """name -> config with the ``test_*`` keys of that evaluation and this run's model."""
+        own = load_config(self.config, self.options)
+        configs = {'val': _judged_by(own, own.val_dataloader, own.val_evaluator)}
+        if own.get('test_dataloader') and own.test_dataloader != own.val_dataloader:
+            configs['test'] = _judged_by(own, own.test_dataloader, own.test_evaluator)
+        for name, path in self.evaluations.items():
+            other = load_config(path, self.evaluation_options)
+            configs[name] = _judged_by(own, other.test_dataloader, other.test_evaluator)
+        for name, cfg in configs.items():
+            cfg.work_dir = str(self.directory / METRICS / name)
+        return configs
+
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """evaluation -> figures, of the evaluations that are done."""
+        done = {}
+        for name in self.evaluation_configs():
+            path = self.directory / METRICS / f'{name}.json'
+            if path.is_file():
+                done[name] = load_json(path)['metrics']
+        return done
+
+    def checkpoint(self) -> Path:
+        """The trained weights.
+
+        Raises:
+            FileNotFoundError: before the training is done, or if they were removed.
+        """
+        trained = self._trained()
+        path = self.directory / trained['checkpoint'] if trained else self.directory
+        if not path.is_file():
+            raise FileNotFoundError(f'{self.name} seed {self.seed} has no weights in {self.directory}; train it first')
+        return path
+
+    def state(self) -> str:
+        """``finished``, ``to evaluate``, ``interrupted`` or ``missing``; ValueError if its directory is another's."""
+        trained = self._trained()
+        if trained is None:
+            return 'interrupted' if (self.directory / 'last_checkpoint').is_file() else 'missing'
+        configs = self.evaluation_configs()
+        return 'finished' if all(self._is_evaluated(name, cfg) for name, cfg in configs.items()) else 'to evaluate'
+
+    def execute(self) -> None:
+        """Train what is left to train and evaluate what is left to evaluate, in this process."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with _only_one(self.directory / '.lock'):
+            checkpoint = self._train()
+            for name, cfg in self.evaluation_configs().items():
+                if not self._is_evaluated(name, cfg):
+                    self._evaluate(name, cfg, checkpoint)
+
+    def _trained(self) -> dict | None:
+        path = self.directory / TRAINED
+        files = [path]
+        if (self.directory / 'last_checkpoint').is_file():  # nothing was trained before the first one
+            files.append(self.directory / 'started.json')
+        for file in files:
+            if file.is_file():
+                found = load_json(file)
+                if found['fingerprint'] != _fingerprint(self.train_config(), TRAINING_KEYS):
+                    raise ValueError(
+                        f'{self.directory} holds a run of another configuration (see {file.name}); give another '
+                        '--work-dir, or remove that directory to train again'
+                    )
+        return load_json(path) if path.is_file() else None
+
+    def _train(self) -> Path:
+        trained = self._trained()
+        if trained is None:
+            cfg = self.train_config()
+            mark = dict(config=self.config, seed=self.seed, fingerprint=_fingerprint(cfg, TRAINING_KEYS))
+            save_metrics(self.directory / 'started.json', mark)
+            start = time.time()
+            runner = build_runner(cfg)
+            runner.train()
+            checkpoint = Path((self.directory / 'last_checkpoint').read_text().strip()).name
+            trained = dict(
+                mark,
+                checkpoint=checkpoint,
+                epochs=runner.max_epochs,
+                images=len(runner.train_dataloader.dataset),
+                seconds_since_last_start=round(time.time() - start, 1),
+            )
+            save_metrics(self.directory / TRAINED, trained)
+        return self.directory / trained['checkpoint']
+
+    def _is_evaluated(self, name: str, cfg: Config) -> bool:
+        path = self.directory / METRICS / f'{name}.json'
+        return path.is_file() and load_json(path)['fingerprint'] == _fingerprint(cfg, EVALUATION_KEYS)
+
+    def _evaluate(self, name: str, cfg: Config, checkpoint: Path) -> None:
+        if not checkpoint.is_file():
+            raise FileNotFoundError(f'{checkpoint} is gone, but the evaluation {name!r} is still to be done with it')
+        mark = _fingerprint(cfg, EVALUATION_KEYS)
+        if name == 'test':
+            # Thresholds are chosen on the validation split; the figures at them stand beside the split's own maxima.
+            thresholds = self.directory / METRICS / 'val.thresholds.json'
+            save_metrics(thresholds, load_json(self.directory / METRICS / 'val.json')['metrics'])
+            with suppress(ValueError):  # no metric of this evaluator chooses a threshold
+                use_thresholds_from(cfg.test_evaluator, thresholds)
+        cfg.load_from = str(checkpoint)
+        metrics = {key: float(value) for key, value in build_runner(cfg).test().items()}
+        save_metrics(self.directory / METRICS / f'{name}.json', dict(fingerprint=mark, metrics=metrics))
+
+
+def plan_runs(
+    configs: Sequence[str],
+    seeds: Sequence[int],
+    work_dir: str | Path,
+    options: Mapping[str, Any] | None = None,
+    evaluations: Mapping[str, str] | None = None,
+    evaluation_options: Mapping[str, Any] | None = None,
+) -> list[Run]:
+    """Configs × seeds, the seeds outermost: a comparison that is cut short has every method before a second seed.
+
+    Raises:
+        ValueError: if two configs have one file name, which names the row and the directory.
+    """
+    names = [Path(config).stem for config in configs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f'the configs are told apart by their file names, and {twice[0]} is there more than once')
+    given = (options or {}, evaluations or {}, evaluation_options or {})
+    return [
+        Run(name, config, seed, Path(work_dir) / name / f'seed{seed}', *given)
+        for seed in seeds
+        for name, config in zip(names, configs)
+    ]
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that every tool with runs of its own has."""
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each setting (default: 0)')
+    parser.add_argument('--work-dir', required=True, help='where runs lie: DIR/<name>/seed<n>')
+    parser.add_argument('--out', help='name of what is written, without suffix (default: a name in the work dir)')
+    add_config_options(parser, told='override config keys of every run')
+    parser.add_argument(
+        '--eval-configs',
+        nargs='+',
+        default=[],
+        metavar='[NAME=]CONFIG',
+        help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
+    )
+    add_config_options(parser, '--eval-options', 'override keys of --eval-configs')
+    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
+    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
+
+
+def named_configs(texts: Sequence[str]) -> dict[str, str]:
+    """``NAME=PATH`` or ``PATH`` (named by its file) to name -> path; ValueError where two are named alike."""
+    named: dict[str, str] = {}
+    for text in texts:
+        name, found, path = text.partition('=')
+        name, path = (name, path) if found else (Path(text).stem, text)
+        if name in named or name in ('val', 'test'):
+            raise ValueError(f'the evaluation name {name!r} is taken; write NAME={path} with another name')
+        named[name] = path
+    return named
+
+
+def figures_of(run: Run) -> dict[str, float]:
+    """All figures of a run; those of its ``test`` (where there is none, ``val``) under their own names, the others'
+    with the evaluation's name before them: ``mosaic:wsol/GT-known``.
+    """
+    metrics = run.metrics()
+    main = 'test' if 'test' in metrics else 'val'
+    return {
+        key if name == main else f'{name}:{key}': value
+        for name in sorted(metrics, key=lambda name: name != main)
+        for key, value in metrics[name].items()
+    }
+
+
+def tabulate(runs: Sequence[Run], out: str | Path, columns: Sequence[str] | None = None) -> list[Path]:
+    """Write the tables of the runs that are finished; a row without a finished run is there, with 0 runs."""
+    repeats: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        rows = repeats.setdefault(run.name, [])
+        if run.state() == 'finished':
+            rows.append(figures_of(run))
+    return write_tables(out, summarize(repeats), columns)
+
+
+def execute_and_tabulate(
+    runs: Sequence[Run],
+    out: str | Path,
+    columns: Sequence[str] | None = None,
+    usual: Sequence[str] = (),
+    jobs: int | None = None,
+    dry_run: bool = False,
+) -> dict[str, str]:
+    """:func:`execute_runs` with a line on stderr for each event, and the tables written anew after every run.
+
+    Args:
+        runs, jobs: as in :func:`execute_runs`.
+        out: see :func:`~mmentropy.experiments.tables.write_tables`.
+        columns: of the Markdown and LaTeX tables; by default those of ``usual`` that there are, of each evaluation.
+        usual: names of figures.
+        dry_run: say what there is to do, and write the tables of what is finished.
+
+    Returns:
+        directory -> error of the runs that failed.
+    """
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    states = {run: run.state() for run in {run.directory: run for run in runs}.values()}
+    count = {state: list(states.values()).count(state) for state in dict.fromkeys(states.values())}
+    console.print(f'{len(states)} runs: ' + ', '.join(f'{number} {state}' for state, number in count.items()))
+    if dry_run:
+        for run, state in states.items():
+            console.print(f'  {run.name} seed {run.seed}: {state}')
+    begin, finished = time.time(), []
+
+    def write() -> list[Path]:
+        there = columns_of(summarize({run.name: [figures_of(run)] for run in runs if run.state() == 'finished'}))
+        chosen = [key for key in there if key in columns] if columns else None
+        if columns and chosen and len(chosen) == len(set(columns)):
+            chosen = list(columns)
+        return tabulate(runs, out, chosen or [key for key in there if key.split(':')[-1] in usual])
+
+    def report(run: Run, text: str) -> None:
+        if text != 'started':
+            finished.append(run)
+            write()
+        left = sum(state != 'finished' for state in states.values()) - len(finished)
+        each = (time.time() - begin) / max(1, len(finished))
+        about = f', {left} left, about {left * each / 60:.0f} min' if finished and text != 'started' else ''
+        console.print(f'{time.strftime("%H:%M:%S")} {run.name} seed {run.seed}: {text}{about}')
+
+    failed = {} if dry_run else execute_runs(list(states), jobs, report)
+    for path in write():
+        console.print(f'wrote {path}')
+    return failed
+
+
+def execute_runs(
+    runs: Sequence[Run],
+    jobs: int | None = None,
+    report: Callable[[Run, str], None] = lambda run, text: None,
+) -> dict[str, str]:
+    """Do what is missing of the runs, each in a process of its own: one a GPU, or one on the CPU.
+
+    Args:
+        runs: what is wanted. Finished ones are not touched.
+        jobs: processes at once; the number of GPUs (or 1) by default.
+        report: called with a run and ``started``, ``finished`` or what went wrong.
+
+    Returns:
+        directory -> error in one sentence, of the runs that failed; the others went on.
+    """
+    gpus = torch.cuda.device_count()
+    # A forked process has everything imported; CUDA does not survive a fork.
+    context: Any = multiprocessing.get_context('spawn' if gpus else 'fork')
+    if not gpus:
+        for package in ('mmpretrain.models', 'mmentropy.models', 'mmentropy.datasets'):
+            importlib.import_module(package)
+    waiting = [run for run in runs if run.state() != 'finished']
+    free = list(range(jobs or max(1, gpus)))
+    active: list[tuple[Any, Run, int]] = []
+    failed: dict[str, str] = {}
+    try:
+        while waiting or active:
+            while waiting and free:
+                run, slot = waiting.pop(0), free.pop(0)
+                device = slot % gpus if gpus else None
+                process = context.Process(target=_execute_apart, args=(run, device, os.getpid()))
+                process.start()
+                active.append((process, run, slot))
+                report(run, 'started')
+            multiprocessing.connection.wait([process.sentinel for process, _, _ in active])
+            for entry in [entry for entry in active if not entry[0].is_alive()]:
+                process, run, slot = entry
+                process.join()
+                active.remove(entry)
+                free.append(slot)
+                if process.exitcode:
+                    failed[str(run.directory)] = _error_of(run, process.exitcode)
+                    report(run, failed[str(run.directory)])
+                else:
+                    report(run, 'finished')
+    finally:
+        for process, _, _ in active:
+            process.terminate()
+    return failed
+
+
+def _execute_apart(run: Run, device: int | None, parent: int) -> None:
+    """The body of a run's process: its own log, its own GPU, and no life without its parent."""
+    if device is not None:
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+        os.environ['CUDA_VISIBLE_DEVICES'] = visible.split(',')[device] if visible else str(device)
+    if sys.platform == 'linux':  # the kernel ends it at once; the thread is for other systems, and for a parent gone
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    run.directory.mkdir(parents=True, exist_ok=True)
+    error_file = run.directory / 'error.txt'
+    error_file.unlink(missing_ok=True)
+    with open(run.directory / LOG, 'a', encoding='utf-8') as log:
+        sys.stdout.flush(), sys.stderr.flush()
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        try:
+            run.execute()
+        except BaseException as error:
+            traceback.print_exc()
+            error_file.write_text(f'{type(error).__name__}: {first_line(error)}\n', encoding='utf-8')
+            sys.stderr.flush()
+            raise SystemExit(1) from None
+
+
+def _die_with(parent: int) -> None:
+    """A killed comparison must not leave a training behind that a restarted one would meet in the same directory."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _error_of(run: Run, code: int) -> str:
+    path = run.directory / 'error.txt'
+    said = path.read_text(encoding='utf-8').strip() if path.is_file() else f'its process ended with code {code}'
+    return f'{said} (log: {run.directory / LOG})'
+
+
+def _judged_by(cfg: Config, loader: Any, evaluator: Any) -> Config:
+    cfg = Config(cfg._cfg_dict.to_dict())
+    cfg.test_dataloader, cfg.test_evaluator = loader, evaluator
+    cfg.test_cfg = cfg.get('test_cfg') or {}
+    cfg.train_dataloader = cfg.train_cfg = cfg.optim_wrapper = cfg.param_scheduler = None
+    cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+    return cfg
+
+
+def _fingerprint(cfg: Config, keys: Sequence[str]) -> str:
+    """A hash of what the result depends on."""
+    parts = {key: cfg[key] for key in keys if cfg.get(key) is not None}
+    for key, part in parts.items():
+        if key.endswith('dataloader'):
+            parts[key] = {name: value for name, value in part.items() if name not in LOADER_NOISE}
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock that dies with the process; a second comparison on the same directory is told so."""
+    with open(path, 'w') as file:
+        for attempt in range(20):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if attempt == 19:
+                    raise ValueError(f'another process is at work in {path.parent}; wait for it or stop it') from None
+                time.sleep(0.5)
+        yield

@@ -1,0 +1,119 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Evaluation of score maps in files: what ``eval_maps.py`` and ``error_analysis.py`` under ``tools/`` share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmentropy.engine.config_options import add_config_options
+from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
+from mmentropy.evaluation.offline import MapEvaluation, Outcome
+
+#: Faults that are listed one by one on the terminal; all of them are in the JSON.
+LISTED = 40
+
+
+def add_map_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which maps, against which ground truths, and how to run."""
+    parser.add_argument('maps', help='folder of <image_id>.npy, .npz or .png')
+    parser.add_argument('--predictions', metavar='CSV', help='rows image_id,best,second,…: for Top-1 and Top-5')
+    parser.add_argument('--allow-missing', action='store_true', help='exit with 0 in spite of faulty images')
+    parser.add_argument('--no-resume', action='store_true', help='start anew where an earlier run was interrupted')
+    add_truth_arguments(parser)
+
+
+def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which ground truths, at which size, with how many processes."""
+    truths = parser.add_mutually_exclusive_group(required=True)
+    truths.add_argument('--metadata', metavar='DIR', help='folder of image_ids.txt, class_labels.txt, …')
+    truths.add_argument('--config', help="config whose data set's ground truths are taken")
+    parser.add_argument(
+        '--split', choices=['val', 'test'], default='test', help="with --config: which dataloader's set"
+    )
+    add_config_options(parser, told='with --config: override its keys: key=value ...')
+    parser.add_argument('--mask-root', default='', metavar='DIR', help="with --metadata: where the masks' paths begin")
+    parser.add_argument(
+        '--eval-size', nargs='+', type=int, default=[224], metavar='PIXELS', help='side, or height width'
+    )
+    parser.add_argument('--jobs', type=int, default=_cores(), help='processes (default: all cores)')
+
+
+def evaluation_from(args: argparse.Namespace, suffix: str = '.json') -> tuple[MapEvaluation, Path]:
+    """Maps and ground truths of parsed arguments, and the path of the output. Metrics are still to be set."""
+    folder = Path(args.maps)
+    if not folder.is_dir():
+        raise FileNotFoundError(f'{args.maps} is not a folder; give the one that holds the score maps')
+    truths = truths_of(args)
+    out = Path(args.out) if args.out else folder.resolve().parent / f'{folder.resolve().name}{suffix}'
+    predictions = read_predictions(args.predictions) if args.predictions else None
+    return MapEvaluation(truths, MapFolder(folder, truths.ids), predictions=predictions), out
+
+
+def truths_of(args: argparse.Namespace) -> Truths:
+    """The ground truths of ``--metadata`` or ``--config``; ``args.eval_size`` becomes (height, width)."""
+    if len(args.eval_size) > 2 or min(args.eval_size) < 1 or args.jobs < 1:
+        raise ValueError('--eval-size takes one or two sizes of 1 or more, and --jobs 1 or more')
+    args.eval_size = tuple([*args.eval_size, *args.eval_size][:2])
+    from mmentropy.datasets.readers.truths import DatasetTruths, MetadataTruths
+
+    if args.metadata:
+        from mmentropy.datasets.readers.wsol_metadata import read_metadata
+
+        return MetadataTruths(read_metadata(args.metadata), args.mask_root, args.eval_size)
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import DATASETS
+
+    from mmentropy.engine import load_config
+
+    config = load_config(args.config, args.cfg_options)
+    init_default_scope(config.get('default_scope', 'mmpretrain'))
+    return DatasetTruths(DATASETS.build(config[f'{args.split}_dataloader'].dataset))
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that decide the figures, as they go into the JSON."""
+    return {key: value for key, value in vars(args).items() if key not in ('jobs', 'allow_missing', 'no_resume', 'out')}
+
+
+def run_with_progress(evaluation: MapEvaluation, args: argparse.Namespace, out: Path | None) -> Outcome:
+    """Run over all cores with a progress bar; an interrupted run leaves ``<out>.state`` and goes on from there."""
+    from mmentropy.engine.progress import progress_bar
+
+    state = None if out is None else out.with_name(f'{out.name}.state')
+    if state is not None and args.no_resume:
+        state.unlink(missing_ok=True)
+    files = [getattr(args, name, None) for name in ('predictions', 'threshold_from')]
+    settings = (settings_of(args), [_stamp(path) for path in files])
+    with progress_bar() as bar:
+        task = bar.add_task('evaluate', total=len(evaluation.truths.ids))
+        return evaluation.run(args.jobs, state, settings, lambda done, _: bar.update(task, completed=done))
+
+
+def report_faults(outcome: Outcome, allow_missing: bool) -> int:
+    """List what was left out on stderr, and give the exit code: 1 for faults, unless they are allowed."""
+    if outcome.faults:
+        print(f'\n{len(outcome.faults)} faults; these images or files are not in the figures:', file=sys.stderr)
+        for name, problem in outcome.faults[:LISTED]:
+            print(f'  {name}: {problem}', file=sys.stderr)
+        if len(outcome.faults) > LISTED:
+            print(f'  … and {len(outcome.faults) - LISTED} more, see the JSON', file=sys.stderr)
+    if not outcome.images:
+        print('no image could be evaluated', file=sys.stderr)
+        return 1
+    return 0 if allow_missing or not outcome.faults else 1
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _stamp(path: str | None) -> tuple[int, int] | None:
+    """Size and time of a file that decides figures, so that a run is not resumed with another."""
+    if path is None or not Path(path).is_file():
+        return None
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns

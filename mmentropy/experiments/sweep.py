@@ -1,0 +1,66 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""λ over a grid for each entropy regulariser, on the machinery of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmentropy.experiments.sweep_plot import SweepPoint
+from mmentropy.experiments.tables import summarize
+
+from .comparison import Run, figures_of
+
+#: What the sweep calls a loss, and its type.
+LOSSES = {
+    'er': 'mmentropy.EntropyRegularizedLoss',
+    'cp': 'mmentropy.ConfidencePenaltyLoss',
+    'jeffreys': 'mmentropy.JeffreysPenaltyLoss',
+}
+
+
+def plan_sweep(
+    config: str,
+    losses: Sequence[str],
+    lambdas: Sequence[float],
+    seeds: Sequence[int],
+    work_dir: str | Path,
+    options: Mapping[str, Any] | None = None,
+    **evaluating: Mapping[str, Any],
+) -> list[Run]:
+    """The plain model (λ = 0), and each loss with each λ under ``class_reduction='mean'``; the seeds outermost.
+
+    ``sum`` needs no runs of its own: λ there is Cλ here. ``evaluating`` is
+    :class:`~mmentropy.experiments.comparison.Run`'s ``evaluations`` and ``evaluation_options``.
+
+    Raises:
+        ValueError: for an unknown loss or a λ that is not positive.
+    """
+    for loss in losses:
+        if loss not in LOSSES:
+            raise ValueError(f'the losses are {", ".join(LOSSES)}, not {loss!r}')
+    if any(value <= 0 for value in lambdas):
+        raise ValueError(f'the λ of the grid must be positive (λ = 0 is always run), got {list(lambdas)}')
+    settings = [('lambda0', 'er', 0.0)]
+    settings += [(f'{loss}_lambda{value:g}', loss, value) for loss in losses for value in sorted(set(lambdas))]
+    runs = []
+    for seed in seeds:
+        for name, loss, value in settings:
+            chosen = {'model.head.loss': dict(_delete_=True, type=LOSSES[loss], lambda_=value, class_reduction='mean')}
+            directory = Path(work_dir) / name / f'seed{seed}'
+            runs.append(Run(name, config, seed, directory, {**(options or {}), **chosen}, **evaluating))
+    return runs
+
+
+def sweep_points(runs: Sequence[Run]) -> list[SweepPoint]:
+    """The finished runs of a sweep, seeds together."""
+    repeats: dict[str, list] = {}
+    settings: dict[str, tuple[str, float]] = {}
+    for run in runs:
+        if run.state() == 'finished':
+            repeats.setdefault(run.name, []).append(figures_of(run))
+            chosen = run.options['model.head.loss']
+            loss = next(name for name, kind in LOSSES.items() if kind == chosen['type'])
+            settings[run.name] = (loss, chosen['lambda_'])
+    return [SweepPoint(*settings[name], figures) for name, figures in summarize(repeats).items()]

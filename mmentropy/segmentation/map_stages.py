@@ -1,0 +1,251 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Multi-scale class maps and entropy maps of every image, batched by shape; or other people's maps instead."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmentropy.ops.mapping.scaling import resize_map
+from mmentropy.ops.seeding.seed_curve import dataset_curve
+from mmentropy.ops.seeding.seeds import scale_to_peak
+from mmentropy.registry import STAGES
+
+from .files import ImageMaps
+from .foreign_maps import read_foreign, read_sec
+from .stage import Context, PerImageStage, one_sentence
+
+#: images (B, 3, H, W) uint8 RGB → class maps (B, C, h, w) and location entropy (B, h, w) in nats
+MapModel = Callable[[Tensor], tuple[Tensor, Tensor]]
+THRESHOLDS = np.round(np.arange(0, 1, 0.01), 2)
+
+
+def classifier_maps(config: str | Path, checkpoint: str | Path, device: str) -> MapModel:
+    """Maps of a trained ``LocalizationClassifier``: its own preprocessing, backbone, head.
+
+    Raises:
+        ValueError: if the config's head gives no maps.
+    """
+    from mmentropy.engine.model_loading import load_model
+
+    model = load_model(str(config), checkpoint, device).model
+    if not hasattr(getattr(model, 'head', None), 'maps'):
+        raise ValueError(f'{config}: maps need a LocalizationClassifier with a CAMHead')
+
+    @torch.inference_mode()
+    def maps(images: Tensor) -> tuple[Tensor, Tensor]:
+        # The host's readers give BGR, and its preprocessor turns it round as the model was trained.
+        inputs = model.data_preprocessor({'inputs': images.flip(1)})['inputs']
+        features = model.extract_feat(inputs, stage='backbone')[-1]
+        return model.head.maps(features), model.head.entropy_map(features)
+
+    return maps
+
+
+def multi_scale_maps(
+    model: MapModel, images: Sequence[np.ndarray], scales: Sequence[float], flip: bool, size: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Class maps (negative values cut) summed, and entropy averaged, over scales and mirror images.
+
+    Args:
+        model: see :data:`MapModel`.
+        images: of one shape (H, W, 3), uint8.
+        scales: factors of the image's size.
+        flip: also the mirror image, in the same batch.
+        size: (h, w) of the result.
+
+    Returns:
+        (B, C, h, w) and (B, h, w).
+    """
+    height, width = images[0].shape[:2]
+    maps, entropies = [], []
+    for scale in scales:
+        target = max(1, round(width * scale)), max(1, round(height * scale))
+        resized = images if scale == 1 else [cv2.resize(i, target, interpolation=cv2.INTER_CUBIC) for i in images]
+        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
+        if flip:
+            batch = torch.cat([batch, batch.flip(-1)])
+        cams, entropy = model(batch)
+        both = torch.cat([cams.float().clamp(min=0), entropy.float()[:, None]], dim=1)
+        if flip:
+            plain, mirrored = both.chunk(2)
+            both = (plain + mirrored.flip(-1)) / 2
+        both = F.interpolate(both, size=size, mode='bilinear', align_corners=False)
+        maps.append(both[:, :-1])
+        entropies.append(both[:, -1])
+    return torch.stack(maps).sum(dim=0), torch.stack(entropies).mean(dim=0)
+
+
+class MapStage(PerImageStage):
+    """Writes class maps and measures them over all background thresholds in one pass."""
+
+    def __init__(self, name: str = 'maps', source: str | None = None, threshold: float = 0.15) -> None:
+        super().__init__(name, source)
+        self.threshold = threshold
+
+    def ids(self, ctx: Context) -> list[str]:
+        return ctx.data.ids()  # the source is no per-image stage
+
+    def evaluate(self, ctx: Context) -> dict[str, Any]:
+        """mIoU of the maps over the threshold ``threshold``, and at the best one."""
+
+        def triples() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+            for path in self.outputs(ctx):
+                stored = ImageMaps.load(path)
+                try:
+                    truth = ctx.data.mask(path.stem, stored.size)
+                except ValueError:
+                    continue
+                if truth is not None:
+                    yield scale_to_peak(resize_map(stored.maps, stored.size, 'bilinear')), stored.labels, truth
+
+        thresholds = np.union1d(THRESHOLDS, [self.threshold])
+        curve = dataset_curve(triples(), thresholds, ctx.data.num_classes + 1)
+        if not np.isfinite(curve.miou).any():
+            return {'mIoU': None}
+        at = int(np.argmin(np.abs(thresholds - self.threshold)))
+        best, value = curve.best
+        return {
+            'mIoU': round(100 * float(curve.miou[at]), 2),
+            'threshold': self.threshold,
+            'best_mIoU': round(100 * value, 2),
+            'best_threshold': round(best, 3),
+        }
+
+
+@STAGES.register_module()
+class ClassMaps(MapStage):
+    """Maps of the classifier for the image's own labels: npz, float16, one file an image.
+
+    Args:
+        name, source: ``source`` is the stage that trained the classifier.
+        config: of the classifier; taken from the source by default.
+        checkpoint: of the classifier; taken from the source by default.
+        scales: factors of the image's size.
+        flip: average with the mirror image.
+        stride: of the maps that are kept, in pixels of the image.
+        batch_size: images of one shape in a batch.
+        threshold: fixed background threshold of the reported mIoU.
+    """
+
+    SECONDS, BYTES = 0.8, 30_000
+
+    def __init__(
+        self,
+        name: str = 'maps',
+        source: str | None = None,
+        config: str | None = None,
+        checkpoint: str | None = None,
+        scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
+        flip: bool = True,
+        stride: int = 4,
+        batch_size: int = 8,
+        threshold: float = 0.15,
+    ) -> None:
+        super().__init__(name, source, threshold)
+        self.config, self.checkpoint = config, checkpoint
+        self.scales, self.flip, self.stride, self.batch_size = tuple(scales), flip, stride, batch_size
+        self._model: MapModel | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_model': None}  # each process loads its own
+
+    def model(self, ctx: Context) -> MapModel:
+        """The maps' network, loaded once."""
+        if self._model is None:
+            folder = ctx.folder(self.source or '')
+            config, checkpoint = self.config or folder / 'config.py', self.checkpoint or folder / 'model.pth'
+            self._model = classifier_maps(config, checkpoint, ctx.device)
+        return self._model
+
+    def process(self, ctx: Context, key: str) -> None:
+        self._write(ctx, [(key, ctx.data.image(key), ctx.data.labels(key))])
+
+    def _write(self, ctx: Context, batch: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
+        size = batch[0][1].shape[:2]
+        small = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        maps, entropy = multi_scale_maps(
+            self.model(ctx), [image for _, image, _ in batch], self.scales, self.flip, small
+        )
+        for i, (key, _, labels) in enumerate(batch):
+            own = maps[i, torch.from_numpy(labels).to(maps.device)].cpu().numpy()
+            # Divided by each map's maximum, so that float16 holds it whatever the network's scale.
+            ImageMaps(labels, scale_to_peak(own), size, entropy[i].cpu().numpy()).save(self.output(ctx, key))
+
+    def process_all(self, ctx: Context, keys: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+        """Images of one shape wait for one another, so that every batch is full but the last of its shape."""
+        waiting: dict[tuple[int, ...], list] = defaultdict(list)
+        loaded: list[tuple[str, np.ndarray, np.ndarray]] = []
+        for key in keys:
+            error = one_sentence(lambda key=key: loaded.append((key, ctx.data.image(key), ctx.data.labels(key))))
+            if error:
+                yield key, error
+                continue
+            item = loaded.pop()
+            group = waiting[item[1].shape]
+            group.append(item)
+            # A bound on what is held: odd shapes do not pile up.
+            if len(group) == self.batch_size or sum(map(len, waiting.values())) >= 16 * self.batch_size:
+                full = waiting.pop(max(waiting, key=lambda shape: len(waiting[shape])))
+                self._write(ctx, full)
+                yield from ((done[0], None) for done in full)
+        for group in waiting.values():
+            self._write(ctx, group)
+            yield from ((done[0], None) for done in group)
+
+
+@STAGES.register_module()
+class ForeignMaps(MapStage):
+    """Other people's maps in place of ours.
+
+    Args:
+        name: see :class:`Stage`.
+        folder: of ``<id>.npy`` files, or the one pickle of SEC.
+        file_format: ``psa`` (also SEAM, EPS), ``irn`` or ``sec``.
+        id_list: for ``sec``: the list whose n-th line is image n; the split's by default.
+        threshold: fixed background threshold of the reported mIoU.
+    """
+
+    SECONDS = 0.02
+
+    def __init__(
+        self,
+        name: str = 'maps',
+        source: str | None = None,
+        folder: str = '',
+        file_format: str = 'psa',
+        id_list: str | None = None,
+        threshold: float = 0.15,
+    ) -> None:
+        super().__init__(name, source, threshold)
+        self.folder, self.file_format, self.id_list = folder, file_format, id_list
+        self._cues: dict | None = None
+
+    def process(self, ctx: Context, key: str) -> None:
+        size = ctx.data.image(key).shape[:2]
+        if self.file_format != 'sec':
+            path = Path(self.folder, f'{key}.npy')
+            stored = read_foreign(path, self.file_format, size, ctx.data.num_classes)
+        else:
+            if self._cues is None:
+                self._cues = read_sec(Path(self.folder))
+            order = Path(self.id_list).read_text(encoding='utf-8').split() if self.id_list else ctx.data.ids()
+            number = order.index(key)
+            if number not in self._cues:
+                raise ValueError(f'{self.folder}: no cues of image {number} ({key})')
+            labels, cues = self._cues[number]
+            stored = ImageMaps(labels, cues[labels + 1].astype(np.float32), size)
+        # Only the image's own labels: a foreign file may hold more.
+        wanted = np.isin(stored.labels, ctx.data.labels(key))
+        if not wanted.any():
+            raise ValueError(f'{self.folder}: the maps of {key} are of none of its labels')
+        stored.labels, stored.maps = stored.labels[wanted], scale_to_peak(stored.maps[wanted])
+        stored.save(self.output(ctx, key))
