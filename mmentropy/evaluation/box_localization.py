@@ -224,7 +224,7 @@ class BoxLocalizationMetric(CountingMetric):
         best = np.argsort(-to_numpy(field(sample, PRED_SCORE, self)), kind='stable')[:count]
         maps = np.stack([localizing_map(sample, int(c), self.localizer, self) for c in best])
         # −H has no positive value, so a share of its maximum means nothing.
-        normalize = 'minmax' if self.localizer == 'entropy' else 'max'
+        normalize = 'minmax' if self.localizer == 'certainty' else 'max'
         found = guesses(maps, best.tolist(), self.box_strategy, self.eval_size, normalize=normalize)
         return any_right(*found, label, truths)
 

@@ -44,16 +44,16 @@ def test_off_by_default_and_unknown_strategies_are_refused():
         BoxLocalizationMetric(box_strategy='best')
 
 
-@pytest.mark.parametrize('localizer', ['cam', 'entropy'])
+@pytest.mark.parametrize('localizer', ['cam', 'certainty', 'weight'])
 def test_guesses_are_cut_at_a_share_of_the_maximum_and_minus_entropy_by_its_range(localizer):
-    """Right evidence of 1 in a quarter, 0.1 in its neighbour, −1 elsewhere: by the range the box would be the half. The
-    entropy is low in that quarter; −H has no positive value at all."""
+    """Evidence of 1 in a quarter, 0.1 in two more and −1 in the last row: of the range, 0.1 lies above one half, and the
+    box would be three times too large. The entropy is low in that quarter; −H has no positive value at all."""
     one = sample(0)
-    cams = np.full((8, 4, 4), -1, np.float32)
-    cams[:, :2, 2:], cams[:, :2, :2] = 0.1, 1
+    cams = np.full((8, 4, 4), 0.1, np.float32)
+    cams[:, 3], cams[:, :2, :2] = -1, 1
     entropy = np.full((4, 4), 2, np.float32)
-    entropy[:2, :2] = 0.1
+    entropy[:2, :2] = 0.5
     one |= {'cams': cams, 'entropy_map': entropy}
-    metric = BoxLocalizationMetric(box_strategy='tight_loose', localizer=localizer, eval_size=224)
+    metric = BoxLocalizationMetric(box_strategy='tight_loose', localizer=localizer)
     metric.process(None, [one])
     assert metric.evaluate(1)['wsol/Top5-Loc-error'] == 0
