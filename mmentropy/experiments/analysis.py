@@ -17,7 +17,7 @@ from mmentropy.explain import CAM
 from mmentropy.explain.anatomy import frozen, hooked, run
 from mmentropy.image_files import read_image
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
-from mmentropy.ops.localizing.regions import keep_best, rank_units, region_shares
+from mmentropy.ops.localizing.regions import Pattern, keep_best, object_shares, rank_patterns, rank_units
 from mmentropy.ops.mapping.scaling import upsample_map
 
 
@@ -296,33 +296,33 @@ def class_units(
 
 
 def discover_patterns(
-    reader: FeatureReader, items: Iterable[Photo], threshold: float = 0.5, batch_size: int = 32
-) -> dict[int, list[tuple[int, float, int]]]:
-    """For each class, the annotated objects that overlap most with the high region of its map.
+    reader: FeatureReader,
+    items: Iterable[Photo],
+    threshold: float = 0.5,
+    batch_size: int = 32,
+    normalize: str = 'max',
+    min_share: float = 0.0,
+) -> dict[int, list[Pattern]]:
+    """For each class, the annotated objects that overlap most frequently with the high region of its map.
 
-    Every image counts for the classes that it is labelled with. An object class's share of an image is that of the
-    map's region inside its boxes, summed over them (at most 1); an object class that is not in the image counts as 0.
+    Every image counts for the classes that it is labelled with.
+
+    Args:
+        reader: of the network.
+        items: images with boxes.
+        threshold: the region lies above this share of the map's maximum.
+        batch_size: images a forward pass.
+        normalize: ``max`` for that share; ``minmax`` for one of the height above the map's minimum.
+        min_share: see :func:`mmentropy.ops.localizing.regions.rank_patterns`.
 
     Returns:
-        class -> (object class, mean share over the class's images, images that hold it), largest share first.
+        class -> its objects, most frequent first.
     """
-    sums: dict[int, dict[int, float]] = {}
-    holds: dict[int, dict[int, int]] = {}
-    counts: dict[int, int] = {}
+    seen: dict[int, list[dict[int, float]]] = {}
     for batch in batches(items, batch_size):
         explained = reader.explainer(reader.loaded.inputs([photo.image for photo in batch]))
         for photo, maps in zip(batch, explained.maps.float().cpu().numpy()):
             for label in photo.labels.tolist():
-                shares = region_shares(upsample_map(maps[label], photo.image.shape[:2]), photo.boxes, threshold)
-                counts[label] = counts.get(label, 0) + 1
-                for owner in np.unique(photo.box_labels).tolist():
-                    share = min(1.0, float(shares[photo.box_labels == owner].sum()))
-                    sums.setdefault(label, {})[owner] = sums.get(label, {}).get(owner, 0.0) + share
-                    holds.setdefault(label, {})[owner] = holds.get(label, {}).get(owner, 0) + 1
-    return {
-        label: sorted(
-            ((owner, total / counts[label], holds[label][owner]) for owner, total in owners.items()),
-            key=lambda row: (-row[1], row[0]),
-        )
-        for label, owners in sorted(sums.items())
-    }
+                cam = upsample_map(maps[label], photo.image.shape[:2], normalize=normalize)
+                seen.setdefault(label, []).append(object_shares(cam, photo.boxes, photo.box_labels, threshold))
+    return {label: rank_patterns(images, min_share) for label, images in sorted(seen.items())}

@@ -46,8 +46,8 @@ def test_off_by_default_and_unknown_strategies_are_refused():
 
 @pytest.mark.parametrize('localizer', ['cam', 'certainty', 'weight'])
 def test_guesses_are_cut_at_a_share_of_the_maximum_and_minus_entropy_by_its_range(localizer):
-    """Evidence of 1 in a quarter, 0.1 in two more and −1 in the last row: of the range, 0.1 lies above one half, and the
-    box would be three times too large. The entropy is low in that quarter; −H has no positive value at all."""
+    """Evidence of 1 in a quarter, 0.1 around it and −1 in the last row: of the range, 0.1 lies above one half, and
+    the box would be three times too large. The entropy is low in that quarter; −H has no positive value at all."""
     one = sample(0)
     cams = np.full((8, 4, 4), 0.1, np.float32)
     cams[:, 3], cams[:, :2, :2] = -1, 1

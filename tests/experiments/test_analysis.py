@@ -171,7 +171,21 @@ def test_units_of_a_class_and_the_regions_that_excite_them(reader):
 def test_patterns_name_the_object_under_the_map(reader):
     found = discover_patterns(reader, photos(Squares(9)))
     for label in range(3):
-        (first, share, holds), (second, other, _) = found[label]
-        assert (first, holds, second) == (label, 3, (label + 1) % 3)
-        assert share > 0.7
-        assert other < 0.1
+        first, second = found[label]
+        assert (first.label, first.images, first.frequency) == (label, 3, 1)
+        assert second.label == (label + 1) % 3
+        assert first.share > 0.7
+        assert second.share < 0.1
+
+
+def test_patterns_are_ranked_by_how_often_they_overlap(reader):
+    """A small object inside the square of every image, and one that holds all of the square in one image of three."""
+    often, seldom, items = 1, 2, []
+    for i, photo in enumerate(p for p in photos(Squares(9)) if p.labels[0] == 0):
+        x = photo.boxes[0, 0]
+        boxes = np.array([[x + 12, 28, x + 16, 32], [x, 16, x + 32, 48]], np.float32)[: 1 + (i == 0)]
+        items.append(Photo(photo.image, photo.labels, boxes, np.array([often, seldom])[: len(boxes)], photo.name))
+    first, second = discover_patterns(reader, items)[0]
+    assert (first.label, first.frequency, first.images) == (often, 1, 3)
+    assert (second.label, second.frequency, second.images) == (seldom, pytest.approx(1 / 3), 1)
+    assert second.share > 5 * first.share

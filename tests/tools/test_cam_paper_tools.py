@@ -7,6 +7,7 @@ import json
 import re
 import runpy
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -78,7 +79,11 @@ def test_pattern_discovery_and_class_units(run, monkeypatch, capsys):
     names = sets['test'].metainfo['classes']
     expected = discover_patterns(reader, photos(sets['test']))
     written = json.loads(out.read_text())
-    assert written == {names[c]: [[names[o], pytest.approx(s), n] for o, s, n in rows] for c, rows in expected.items()}
+    assert written == {
+        names[c]: [asdict(row) | {'label': names[row.label]} for row in rows] for c, rows in expected.items()
+    }
+    for rows in expected.values():
+        assert [row.frequency for row in rows] == sorted((row.frequency for row in rows), reverse=True)
     picture = folder / 'u.png'
     options = ('--class', names[1], '--units', 2, '--images', 3, '--out', picture)
     text = call(monkeypatch, capsys, 'analysis_tools/class_units.py', folder / 'c.py', *weights, *options)

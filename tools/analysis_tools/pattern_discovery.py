@@ -1,12 +1,15 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Pattern discovery: which annotated objects overlap most with the high region of each class's map.
+"""Pattern discovery: which annotated objects overlap most often with the high region of each class's map.
 
 ``python tools/analysis_tools/pattern_discovery.py CONFIG --weights CKPT``, on any set with several annotated objects an
-image (VOC, PartShapes scenes). Concepts and text are the same tool with a set whose labels are concepts.
+image (VOC, PartShapes scenes). Objects are ranked, as in the CAM paper, by the share of the class's images in which
+they overlap with the region; the share of the region that lies in their boxes stands beside it. Concepts and text are
+the same tool with a set whose labels are concepts.
 """
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
@@ -17,8 +20,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config of the network and the data')
     add_weights_arguments(parser)
     parser.add_argument('--split', default='test', help='train, val or test')
-    parser.add_argument('--threshold', type=float, default=0.5, help="share of the map's maximum")
-    parser.add_argument('--top', type=int, default=3, help='objects a class')
+    parser.add_argument('--threshold', type=float, default=0.5, help='of the high region (default: 0.5)')
+    parser.add_argument('--normalize', default='max', help="share of the map's maximum (max) or of its range (minmax)")
+    parser.add_argument(
+        '--min-share', type=float, default=0.0, help='an object overlaps with more than this share of the region (0)'
+    )
+    parser.add_argument('--top', type=int, default=6, help="objects a class (default: the paper's 6)")
     parser.add_argument('--max-images', type=int, help='evenly spread')
     parser.add_argument('--out', type=Path, help='write the whole table as JSON')
     add_config_options(parser)
@@ -37,14 +44,16 @@ def main() -> None:
     reader, sets = open_run(args.config, args.weights, args.cfg_options, args.trust_checkpoint, args.random_weights)
     data = sets[args.split]
     names = data.metainfo['classes']
-    found = discover_patterns(reader, photos(data, args.max_images), args.threshold)
-    table = Table('class', 'object', 'share of the region %', 'images with it')
+    options = dict(normalize=args.normalize, min_share=args.min_share)
+    found = discover_patterns(reader, photos(data, args.max_images), args.threshold, **options)
+    table = Table('class', 'object', 'overlaps in % of the images', 'share of the region %', 'images with it')
     for label, rows in found.items():
-        for i, (owner, share, holds) in enumerate(rows[: args.top]):
-            table.add_row(names[label] if i == 0 else '', names[owner], f'{100 * share:.1f}', str(holds))
+        for i, row in enumerate(rows[: args.top]):
+            figures = (f'{100 * row.frequency:.1f}', f'{100 * row.share:.1f}', str(row.images))
+            table.add_row(names[label] if i == 0 else '', names[row.label], *figures)
     Console().print(table)
     if args.out:
-        content = {names[c]: [[names[o], share, holds] for o, share, holds in rows] for c, rows in found.items()}
+        content = {names[c]: [asdict(row) | {'label': names[row.label]} for row in rows] for c, rows in found.items()}
         write_whole(args.out, json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 
