@@ -25,6 +25,8 @@ from .map_files import MapFolder, OneMap, Truths, with_map
 #: What a bad image may raise; anything else is a bug and stops the run.
 IMAGE_ERRORS = (ValueError, KeyError, OSError)
 CHUNK = 32
+#: Raised when the names of the metrics' counts change: a state of before is not gone on with.
+COUNTS = 2
 
 
 @dataclass
@@ -117,7 +119,7 @@ class MapEvaluation:
         """
         total = len(self.truths.ids)
         chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-        key = hashlib.sha256(repr((self.truths.ids, self.maps.stamp(), settings)).encode()).hexdigest()
+        key = hashlib.sha256(repr((COUNTS, self.truths.ids, self.maps.stamp(), settings)).encode()).hexdigest()
         done, outcome = _load_state(state, key)
         finished = sum(len(chunks[i]) for i in done)
         saved = monotonic()
