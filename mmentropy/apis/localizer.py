@@ -42,6 +42,7 @@ class Localization:
         normalize: ``max``: the share is one of the map's maximum, negative evidence cut; ``minmax``: of the height
             between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
+        ranking: at most five classes, best score first, whichever were asked for.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Localization:
     threshold: float = 0.2
     normalize: str = 'max'
     error: str | None = None
+    ranking: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def upsampled(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """Maps (K, H, W) in [0, 1] at the image's size, or another one."""
@@ -244,16 +246,21 @@ class Localizer:
             found = self._explain(method, self.loaded.inputs(images), wanted, topk)
             # A class-agnostic map stands for each of the classes.
             maps = found.maps.expand(-1, found.classes.shape[1], -1, -1)
-            parts = iter(zip(maps, found.classes, self.loaded.scores(found.logits).gather(1, found.classes)))
+            scores = self.loaded.scores(found.logits).gather(1, found.classes)
+            ranking = found.logits.topk(min(5, found.logits.shape[1])).indices
+            parts = iter(zip(maps, found.classes, scores, ranking))
         for result, image in batch:
             if image is not None:
                 self._fill(result, *next(parts), box)
             yield result
 
-    def _fill(self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, box: str) -> None:
+    def _fill(
+        self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, ranking: Tensor, box: str
+    ) -> None:
         result.labels = labels.cpu().numpy()
         result.scores = scores.float().cpu().numpy()
         result.maps = maps.float().cpu().numpy()
+        result.ranking = ranking.cpu().numpy()
         names = self.classes or ()
         result.class_names = tuple(names[i] if i < len(names) else str(i) for i in result.labels.tolist())
         height, width = result.size

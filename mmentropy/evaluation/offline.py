@@ -65,7 +65,8 @@ class MapEvaluation:
         maps: map files, or one map for all images.
         metrics: each counts every image.
         row: optional function of a sample, for tables.
-        predictions: id → classes, best first; or None. An image without a row is left out.
+        predictions: id → classes, best first; or None, which takes those that the map files tell, if any. An image
+            without a row is left out.
         save_every: seconds between two savings of the state.
     """
 
@@ -82,13 +83,13 @@ class MapEvaluation:
         for index in indices:
             image_id = self.truths.ids[index]
             try:
-                cam = self.maps.read(image_id)
+                stored = self.maps.read(image_id)
                 ranked = None
                 if self.predictions is not None:
                     if image_id not in self.predictions:
                         raise ValueError('no row in the predictions')
                     ranked = self.predictions[image_id]
-                sample = with_map(self.truths[index], cam, ranked)
+                sample = with_map(self.truths[index], stored, ranked)
                 counts = [metric.count(sample) for metric in self.metrics]
                 rows = [(index, self.row(sample))] if self.row else []
             except IMAGE_ERRORS as error:

@@ -65,13 +65,9 @@ class _DataSets(dict):
         self.cfg = cfg
 
     def __missing__(self, split: str) -> Any:
-        from mmengine.registry import DATASETS, DefaultScope
+        from mmentropy.engine import build_dataset
 
-        loader = self.cfg.get(f'{split}_dataloader')
-        if loader is None:
-            raise KeyError(f'the config has no {split}_dataloader; name another split')
-        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmpretrain')):
-            self[split] = DATASETS.build({**loader.dataset, 'pipeline': []})
+        self[split] = build_dataset(self.cfg, split, pipeline=[])
         return self[split]
 
 
