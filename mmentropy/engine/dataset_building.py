@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -39,6 +40,6 @@ def build_dataset(cfg: Config, split: str, **settings: Any) -> Any:
     Raises:
         ValueError: if the config has no such split.
     """
-    dataset = {**dataloader_of(cfg, split).dataset, **settings}
+    dataset = {**copy.deepcopy(dataloader_of(cfg, split).dataset), **settings}  # readers may take keys out
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         return DATASETS.build(dataset)
