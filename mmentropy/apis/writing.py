@@ -31,8 +31,7 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
 class ResultWriter:
     """Writes one image's results after the other.
 
-    ``maps/NAME.npz`` holds labels, scores, raw maps, boxes and the image's size, and is what a later run resumes from
-    and what ``tools/eval_maps.py`` evaluates.
+    ``maps/NAME.npz`` holds labels, scores, raw maps, boxes and the image's size, and is what a later run resumes from.
     ``boxes.json`` is COCO's format: boxes x y w h in pixels, with their class's score.
 
     Args:
@@ -86,7 +85,6 @@ class ResultWriter:
                 np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
                 float(stored['threshold']),
                 str(stored['normalize']),
-                ranking=stored['ranking'],
             )
         except (KeyError, ValueError, TypeError):  # damaged: written again
             return None
@@ -112,7 +110,6 @@ class ResultWriter:
                 size=np.array(result.size),
                 threshold=result.threshold,
                 normalize=result.normalize,
-                ranking=result.ranking,
                 settings=self.settings,
             )
             write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())

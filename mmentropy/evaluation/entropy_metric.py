@@ -9,8 +9,7 @@ from scipy.special import entr
 from mmentropy.registry import METRICS
 from mmentropy.structures import ENTROPY, ENTROPY_MAP, PRED_SCORE
 
-from .counting import UNIT, CountingMetric, Counts, fixed
-from .samples import Case
+from .counting import UNIT, CountingMetric, Counts, field, fixed, to_numpy
 
 
 @METRICS.register_module()
@@ -22,15 +21,15 @@ class EntropyMetric(CountingMetric):
     images of the mean of ``entropy_map``, left out where the predictions have none.
     """
 
-    def count_case(self, case: Case) -> Counts:
+    def count(self, sample: dict) -> Counts:
         """Sums of entropies, in fixed point."""
-        if case.has(ENTROPY):
-            entropy = float(case.array(ENTROPY))
+        if sample.get(ENTROPY) is not None:
+            entropy = float(to_numpy(sample[ENTROPY]))
         else:
-            entropy = float(entr(case.array(PRED_SCORE).astype(np.float64)).sum())
+            entropy = float(entr(to_numpy(field(sample, PRED_SCORE, self)).astype(np.float64)).sum())
         counts = {'images': np.array(1), 'entropy': fixed(entropy)}
-        if case.has(ENTROPY_MAP):
-            mean = case.array(ENTROPY_MAP).astype(np.float64).mean()
+        if sample.get(ENTROPY_MAP) is not None:
+            mean = to_numpy(sample[ENTROPY_MAP]).astype(np.float64).mean()
             counts |= {'maps': np.array(1), 'location_entropy': fixed(mean)}
         return counts
 

@@ -65,9 +65,13 @@ class _DataSets(dict):
         self.cfg = cfg
 
     def __missing__(self, split: str) -> Any:
-        from mmentropy.engine import build_dataset
+        from mmengine.registry import DATASETS, DefaultScope
 
-        self[split] = build_dataset(self.cfg, split, pipeline=[])
+        loader = self.cfg.get(f'{split}_dataloader')
+        if loader is None:
+            raise KeyError(f'the config has no {split}_dataloader; name another split')
+        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmpretrain')):
+            self[split] = DATASETS.build({**loader.dataset, 'pipeline': []})
         return self[split]
 
 
@@ -131,7 +135,7 @@ class FeatureReader:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.explainer = loaded, CAM(loaded.model)
-        self.explainer(loaded.example())
+        self.explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
         classifier = self.explainer.anatomy.classifier if self.explainer.anatomy else None
         if classifier is None:
             raise ValueError(f'{type(loaded.model).__name__} has no linear classifier whose inputs could be read')
@@ -146,30 +150,19 @@ class FeatureReader:
         """(N, D) pooled features of RGB images of any size."""
         kept: list = []
         handle = self.classifier.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
-
-        def read(inputs: torch.Tensor) -> np.ndarray:
-            run(self.loaded.model, inputs)
-            return kept.pop().float().cpu().numpy()
-
         with hooked([handle]), frozen(self.loaded.model), torch.no_grad():
-            return np.stack(self.loaded.each(images, read))
+            run(self.loaded.model, self.loaded.inputs(images))
+        return kept[-1].float().cpu().numpy()
 
-    def feature_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """A (D, h, w) feature map of each image."""
+    def feature_maps(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, D, h, w) feature maps."""
         with frozen(self.loaded.model), torch.no_grad():
-            return self.loaded.each(images, lambda inputs: self.explainer.features(inputs)[0].float().cpu().numpy())
+            return self.explainer.features(self.loaded.inputs(images))[0].float().cpu().numpy()
 
-    def class_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The (C, h, w) raw maps of all classes, of each image."""
-        return self.loaded.each(images, lambda inputs: self.explainer(inputs).maps.float().cpu().numpy())
-
-    def best_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The (h, w) raw map of the predicted class, of each image."""
-
-        def read(inputs: torch.Tensor) -> np.ndarray:
-            return self.explainer(inputs, lambda logits: logits.argmax(1)).maps[:, 0].float().cpu().numpy()
-
-        return self.loaded.each(images, read)
+    def best_maps(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(N, h, w) raw map of the predicted class, and the (N,) classes."""
+        found = self.explainer(self.loaded.inputs(images), lambda logits: logits.argmax(1))
+        return found.maps[:, 0].float().cpu().numpy(), found.classes[:, 0].cpu().numpy()
 
 
 def crop(image: np.ndarray, box: np.ndarray | None, context: float = 0.0) -> np.ndarray:
@@ -205,7 +198,7 @@ def by_cam(
         normalize: ``max`` for that; ``minmax`` for a share of the height above the map's minimum, see
             :func:`mmentropy.ops.mapping.scaling.normalize_map`.
     """
-    maps = reader.best_maps([photo.image for photo in batch])
+    maps, _ = reader.best_maps([photo.image for photo in batch])
     boxes = [_map_boxes(cam, photo, threshold, normalize) for cam, photo in zip(maps, batch)]
     return [crop(photo.image, box[0] if len(box) else None) for photo, box in zip(batch, boxes)]
 
@@ -287,10 +280,10 @@ def class_units(
     ranked = rank_units(reader.weight, label, units)
     best: list[tuple[np.ndarray, list]] = [(np.zeros(0), []) for _ in ranked]
     for batch in batches(items, batch_size):
-        maps = [units[ranked] for units in reader.feature_maps([photo.image for photo in batch])]
+        maps = reader.feature_maps([photo.image for photo in batch])[:, ranked]
         for k in range(len(ranked)):
-            pairs = [(chosen[k], photo) for chosen, photo in zip(maps, batch)]
-            best[k] = keep_best(*best[k], np.array([cam.max() for cam, _ in pairs]), pairs, images)
+            pairs = list(zip(maps[:, k], batch))
+            best[k] = keep_best(*best[k], maps[:, k].max((1, 2)), pairs, images)
     found = []
     for unit, (values, pairs) in zip(ranked.tolist(), best):
         regions = []
@@ -327,7 +320,8 @@ def discover_patterns(
     """
     seen: dict[int, list[dict[int, float]]] = {}
     for batch in batches(items, batch_size):
-        for photo, maps in zip(batch, reader.class_maps([photo.image for photo in batch])):
+        explained = reader.explainer(reader.loaded.inputs([photo.image for photo in batch]))
+        for photo, maps in zip(batch, explained.maps.float().cpu().numpy()):
             for label in photo.labels.tolist():
                 cam = upsample_map(maps[label], photo.image.shape[:2], normalize=normalize)
                 seen.setdefault(label, []).append(object_shares(cam, photo.boxes, photo.box_labels, threshold))

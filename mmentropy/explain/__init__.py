@@ -13,6 +13,7 @@ from .anatomy import Anatomy, dissect
 from .cam import CAM, EntropyMap, EntropyWeightedCAM
 from .explainer import Explainer, Explanation
 from .gradient import GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
+from .grids import find_grid, measured_grid
 from .score_cam import ScoreCAM
 
 #: Names on the command line and in ``Localizer(method=...)``.
@@ -66,4 +67,6 @@ __all__ = [
     'XGradCAM',
     'build_explainer',
     'dissect',
+    'find_grid',
+    'measured_grid',
 ]

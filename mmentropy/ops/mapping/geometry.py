@@ -93,7 +93,7 @@ class MapGrid:
     def is_half_pixel(self, map_size: tuple[int, int]) -> bool:
         """Whether drawing a map of this size in its place is what ``cv2.resize`` does."""
         neutral = MapGrid.half_pixel(map_size, self.size)
-        return bool(np.allclose([*self.start, *self.step], [*neutral.start, *neutral.step], rtol=0, atol=1e-9))
+        return bool(np.allclose([*self.start, *self.step], [*neutral.start, *neutral.step], rtol=0, atol=1e-6))
 
     def offset(self, map_size: tuple[int, int]) -> tuple[float, float]:
         """Pixels (y, x) from where half-pixel drawing puts the middle of the map to where the grid has it.

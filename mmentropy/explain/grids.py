@@ -1,0 +1,157 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The grid of any network's map: followed where that can be done, else measured, else half-pixel with a sentence."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+
+from .anatomy import Anatomy, dissect, frozen, hooked, last_tensor, run
+from .following import as_map, fit_grid, follow
+
+#: Where maps may be drawn.
+GRIDS = ('followed', 'measured', 'half_pixel')
+#: Random signs of the channels whose gradients are squared: as many backward passes a location.
+PROBES = 2
+
+_cache: WeakKeyDictionary[nn.Module, dict[tuple, MapGrid | None]] = WeakKeyDictionary()
+
+
+def find_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid: str = 'followed') -> MapGrid | None:
+    """Where the locations of a layer look, for images of this size.
+
+    One forward pass is followed (see :mod:`.following`). A network whose code cannot be followed is measured on this
+    image; where neither is sure, maps are drawn half-pixel, and a warning says so. What was found is kept as long as
+    the model lives, for each layer and size.
+
+    Args:
+        model: any network.
+        layer: its :class:`~.anatomy.Anatomy`, the dotted name of a layer, or None for the last map.
+        image: (N, 3, H, W) network input; the first one is used (all of them where the grid is ``measured``).
+        grid: ``followed``; ``measured`` by the gradients of the weights as they are, not kept, as weights change; or
+            ``half_pixel``, the field's drawing.
+
+    Returns:
+        The grid, or None for half-pixel.
+
+    Raises:
+        ValueError: for another ``grid``.
+    """
+    if grid not in GRIDS:
+        raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {grid!r}')
+    if grid == 'half_pixel':
+        return HALF_PIXEL
+    anatomy = layer if isinstance(layer, Anatomy) else dissect(model, image[:1], layer)
+    if grid == 'measured':
+        return measured_grid(model, anatomy, image)
+    known = _cache.setdefault(model, {})
+    key = (anatomy.name, id(anatomy.layer), tuple(image.shape[2:]))
+    if key not in known:
+        known[key] = _find(model, anatomy, image[:1])
+    return known[key]
+
+
+def _find(model: nn.Module, anatomy: Anatomy, image: Tensor) -> MapGrid | None:
+    grid, notes = follow(model, anatomy, image)
+    name = f'{type(model).__name__}, layer {anatomy.name!r}' if anatomy.name else type(model).__name__
+    if grid is None:
+        grid = measured_grid(model, anatomy, image)
+        notes.append(
+            'its grid was measured by gradients'
+            if grid is not None
+            else 'gradients do not tell either, so its maps are drawn half-pixel'
+        )
+    if notes:
+        warnings.warn(f'{name}: {"; ".join(notes)}', stacklevel=4)
+    return grid
+
+
+def measured_grid(
+    model: nn.Module,
+    layer: Anatomy | str | None,
+    images: Tensor,
+    power: int = 2,
+    block: int = 3,
+    like: MapGrid | None = None,
+) -> MapGrid | None:
+    r"""The grid by the gradients of interior locations: what the network, with its weights, looks at.
+
+    Location j looks at the centroid of :math:`\sum_n \sum_c |\partial f_{jc} / \partial x_n|^{power}` over images *n*
+    and channels *c*. With power 2 the sum of squares over the channels is estimated by random signs
+    (:math:`E[(\sum_c r_c g_c)^2] = \sum_c g_c^2`); with power 1 the slope of the channels' sum is taken, exact for
+    kernels that are positive throughout. Only the middle of the map is measured: near the border the image ends before
+    the receptive field does, which draws the centroid inwards.
+
+    Args:
+        model: any network.
+        layer: as in :func:`find_grid`.
+        images: (N, 3, H, W) network inputs: a few real ones for a trained network.
+        power: 1 or 2.
+        block: rows and columns in the middle of the map that are measured.
+        like: take the step of this grid, and only measure the start. Receptive fields that are larger than the image
+            make a measured step too small.
+
+    Returns:
+        The grid; None where the centroids are no grid, or its step is not that of a map of this size within a half.
+
+    Source: effective receptive fields, after Luo et al., "Understanding the effective receptive field in deep
+    convolutional neural networks" (NeurIPS 2016).
+    """
+    if power not in (1, 2):
+        raise ValueError(f'power must be 1 or 2, got {power}')
+    anatomy = layer if isinstance(layer, Anatomy) else dissect(model, images[:1], layer)
+    size = (images.shape[2], images.shape[3])
+    inputs = images.detach().clone().requires_grad_(True)
+    with frozen(model), torch.enable_grad():
+        features = _features(model, anatomy, inputs)
+        h, w = features.shape[2:]
+        y, x = np.full((h, w), np.nan), np.full((h, w), np.nan)
+        rows, columns = (range(max(0, (n - block) // 2), min(n, (n - block) // 2 + block)) for n in (h, w))
+        for i in rows:
+            for j in columns:
+                weight = sum(
+                    torch.autograd.grad((features[:, :, i, j] * signs).sum(), inputs, retain_graph=True)[0].abs()
+                    ** power
+                    for signs in _signs(features, power)
+                )
+                y[i, j], x[i, j] = _centroid(weight.sum((0, 1)))
+    found = fit_grid(y, x, size)
+    if like is not None and np.isfinite(y).any():
+        starts = (np.nanmean(y) - np.mean(rows) * like.step[0], np.nanmean(x) - np.mean(columns) * like.step[1])
+        return MapGrid(starts, like.step, size)
+    if found is None or any(abs(s * n / whole - 1) > 0.5 for s, n, whole in zip(found.step, (h, w), size)):
+        return None
+    return found
+
+
+def _features(model: nn.Module, anatomy: Anatomy, inputs: Tensor) -> Tensor:
+    """(N, D, h, w), with gradients; a segmentor's map of logits."""
+    if anatomy.layer is None:
+        return run(model, inputs)
+    kept: list[Tensor] = []
+    with hooked([anatomy.layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))]):
+        run(model, inputs)
+    return as_map(anatomy, kept[-1], (inputs.shape[2], inputs.shape[3]))
+
+
+def _signs(features: Tensor, power: int) -> Iterator[Tensor]:
+    """Factors of the channels, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(PROBES if power == 2 else 1):
+        signs = torch.randint(2, (features.shape[1],), generator=generator) * 2 - 1 if power == 2 else 1
+        yield torch.as_tensor(signs, device=features.device, dtype=features.dtype)
+
+
+def _centroid(weight: Tensor) -> tuple[float, float]:
+    """(y, x) of (H, W) weights; NaN where there are none."""
+    weight = weight.double().cpu()
+    total = weight.sum()
+    rows, columns = (torch.arange(n, dtype=torch.float64) for n in weight.shape)
+    return float((weight.sum(1) * rows).sum() / total), float((weight.sum(0) * columns).sum() / total)
