@@ -15,6 +15,10 @@ ONEDL = ['onedl-mmengine>=0.10.10', 'onedl-mmcv>=2.3', 'onedl-mmpretrain>=1.3', 
 OPENMMLAB = ['mmengine>=0.10.4', 'mmcv>=2.0,<2.2', 'mmpretrain>=1.2', 'mmsegmentation>=1.2.2']
 OPENMMLAB += ['torch<2.6', 'numpy<2', 'setuptools<81']
 HOST_GAPS = ['ftfy', 'regex']
+# nbclient and ipykernel run the notebooks, pyyaml reads the metafiles.
+TEST = ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml']
+# What tools and tests use where it is there: the linear probe, ONNX, other networks, other explainers, curves.
+TEST += ['scikit-learn', 'onnx', 'onnxruntime', 'timm', 'grad-cam', 'torchcam', 'tensorboard']
 
 setup(
     name='mmentropy',
@@ -30,8 +34,7 @@ setup(
     extras_require={
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
-        # nbclient and ipykernel run the notebooks, pyyaml reads the metafiles.
-        'test': ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml'],
+        'test': TEST,
         'docs': ['sphinx', 'furo', 'myst-parser', 'sphinx-mathjax-offline'],
     },
     classifiers=[

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,45 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 # Workers share the machine's cores; one thread each keeps them out of each other's way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+
+#: The only reasons for which a test may be left out where CI=true: what cannot be installed by the project's own files.
+ALLOWED_SKIPS = (
+    r'the public WSOL metadata are not present',
+    r'no Chromium on this machine',
+    r'needs an accelerator',
+    r'pydensecrf2\)? is not installed',  # no release builds on Python 3.13
+    r'mounting a tmpfs is not permitted here',
+    r'network namespaces are not permitted here',
+    r'virtual network cables \(veth\) are not permitted here',
+    r'a plot of matplotlib [\d.]+: another version lays it out differently',
+)
+
+
+def gaps(skipped: list) -> list[str]:
+    """Skips whose reason is none of :data:`ALLOWED_SKIPS`, a line each."""
+    lines = []
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not any(re.search(allowed, reason) for allowed in ALLOWED_SKIPS):
+            lines.append(f'{report.nodeid}: {reason}')
+    return lines
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where CI=true a skip that is not allowed fails the run: what never runs there is not tested."""
+    reporter = session.config.pluginmanager.get_plugin('terminalreporter')
+    if reporter is None or os.environ.get('CI') != 'true':
+        return
+    found = gaps(reporter.stats.get('skipped', []))
+    if found:
+        reporter.write_line(
+            f'\n{len(found)} tests were left out for reasons that tests/conftest.py does not allow:', red=True
+        )
+        for line in found:
+            reporter.write_line(line, red=True)
+        session.exitstatus = 1
 
 
 def shared_folder() -> Path:

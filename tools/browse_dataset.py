@@ -8,14 +8,11 @@ mosaic (blue) on the original images; with ``--mode pipeline`` the images as the
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import add_config_options, load_config, one_sentence_errors
+from mmentropy.engine import add_config_options, build_dataset, load_config, one_sentence_errors
 
 
 @one_sentence_errors
 def main() -> None:
-    from mmengine.registry import init_default_scope
-    from mmengine.registry.root import DATASETS
-
     from mmentropy.datasets.palette import few_colors_png
     from mmentropy.datasets.preparing.prepare import write_file
     from mmentropy.visualization.browse import draw_sample, montage, original_sample, packed_image
@@ -35,8 +32,7 @@ def main() -> None:
     add_config_options(parser)
     args = parser.parse_args()
     cfg = load_config(args.config, args.cfg_options)
-    init_default_scope(cfg.get('default_scope', 'mmpretrain'))
-    data = DATASETS.build(cfg[f'{args.split}_dataloader'].dataset)
+    data = build_dataset(cfg, args.split)
     classes = data.metainfo.get('classes')
     indices = range(args.start, len(data), args.step)[: args.number]
     if not indices:

@@ -38,7 +38,7 @@ def main() -> None:
 
     loaded = load_model(args.model, args.weights, 'cpu', args.trust_checkpoint, args.random_weights)
     if args.input_size:
-        loaded.size = tuple(args.input_size * 2)[:2]
+        loaded.fix_size(tuple(args.input_size * 2)[:2])
     module = export_onnx(loaded, args.out, args.raw, args.opset)
     size = args.out.stat().st_size / 1e6
     print(f'{args.out}: {size:.1f} MB, input {loaded.size[0]}x{loaded.size[1]}, outputs scores and maps')

@@ -8,7 +8,15 @@ run's last checkpoint is tested first, with the config that training left in WOR
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import add_config_options, build_runner, load_config, one_sentence_errors, start_processes
+from mmentropy.engine import (
+    add_config_options,
+    build_runner,
+    dataloader_of,
+    load_config,
+    one_sentence_errors,
+    start_processes,
+)
+from mmentropy.engine.checkpoint import latest_whole
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,18 +35,23 @@ def parse_args() -> argparse.Namespace:
 
 def test(args: argparse.Namespace) -> None:
     """Test the run's checkpoint with the hook that keeps what the report shows."""
-    from mmengine.runner import find_latest_checkpoint
-
     configs = sorted(args.work_dir.glob('*.py'))
     if len(configs) != 1:
-        raise FileNotFoundError(f'{args.work_dir}: expected one config (.py) of the run, found {len(configs)}')
+        below = sorted(str(path.parent) for path in args.work_dir.rglob('last_checkpoint'))
+        there = f'; runs below it: {", ".join(below)}' if below else ''
+        raise FileNotFoundError(f'{args.work_dir}: expected one config (.py) of the run, found {len(configs)}{there}')
     cfg = load_config(str(configs[0]), args.cfg_options)
-    cfg.work_dir = str(args.work_dir)
-    cfg.load_from = args.checkpoint or find_latest_checkpoint(str(args.work_dir))
+    dataloader_of(cfg, 'test')
+    # Not the run's own folder: the runner writes its config down, and that of the training is to stay.
+    cfg.work_dir = str(args.work_dir / 'report')
+    last, _ = latest_whole(args.work_dir)
+    cfg.load_from = args.checkpoint or (last and str(last))
     if not cfg.load_from:
-        raise FileNotFoundError(f'{args.work_dir}: no checkpoint; train first, or name one with --checkpoint')
-    hook = dict(type='mmentropy.ReportHook', max_images=args.max_images)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+        raise FileNotFoundError(f'{args.work_dir}: no whole checkpoint; train first, or name one with --checkpoint')
+    hook = dict(type='mmentropy.ReportHook', max_images=args.max_images, out_file=str(args.work_dir / 'report.npz'))
+    others = [other for other in cfg.get('custom_hooks') or [] if other.get('type') != hook['type']]
+    cfg.custom_hooks = [*others, hook]
+    cfg.resume = False
     start_processes(cfg, 'none')
     build_runner(cfg, args.trust_checkpoint).test()
 

@@ -7,6 +7,7 @@ import os
 from mmentropy.engine import (
     add_run_arguments,
     build_runner,
+    dataloader_of,
     load_config,
     one_sentence_errors,
     set_work_dir,
@@ -42,6 +43,7 @@ def main() -> None:
     if not os.path.isfile(args.checkpoint) and '://' not in args.checkpoint:
         raise FileNotFoundError(f'checkpoint {args.checkpoint} does not exist')
     cfg = load_config(args.config, args.cfg_options)
+    dataloader_of(cfg, 'test')
     set_work_dir(cfg, args.config, args.work_dir)
     cfg.load_from = args.checkpoint
     if args.amp:

@@ -6,6 +6,7 @@ import argparse
 from mmentropy.engine import (
     add_run_arguments,
     build_runner,
+    dataloader_of,
     load_config,
     one_sentence_errors,
     set_work_dir,
@@ -34,6 +35,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
+    dataloader_of(cfg, 'train')
     set_work_dir(cfg, args.config, args.work_dir)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -30,7 +30,7 @@ class ScoresAndMaps(nn.Module):
         super().__init__()
         self.model, self.raw, self.to_scores = loaded.model, raw, loaded.scores
         explainer = CAM(self.model)
-        explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
+        explainer(loaded.example())
         anatomy = explainer.anatomy
         if anatomy is None:
             raise ValueError(f'{type(self.model).__name__} gave no feature map')
@@ -78,11 +78,17 @@ def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset:
 
     Raises:
         ImportError: without the onnx package.
+        ValueError: when the network's images keep their proportions: a file has one size.
     """
     try:
         import onnx  # noqa: F401  torch's exporter needs it, and says so less clearly
     except ImportError:
         raise ImportError('the export needs the onnx package: run `pip install onnx`') from None
+    if loaded.keep_ratio:
+        raise ValueError(
+            "the config's test pipeline keeps each image's proportions, an ONNX file has one input size: give it "
+            '(--input-size, or loaded.fix_size)'
+        )
     path = Path(path)
     module = ScoresAndMaps(loaded, raw).eval()
     example = torch.rand(2, 3, *loaded.size) * (255 if raw else 1)

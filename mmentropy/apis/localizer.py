@@ -42,6 +42,7 @@ class Localization:
         normalize: ``max``: the share is one of the map's maximum, negative evidence cut; ``minmax``: of the height
             between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
+        ranking: at most five classes, best score first, whichever were asked for.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Localization:
     threshold: float = 0.2
     normalize: str = 'max'
     error: str | None = None
+    ranking: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def upsampled(self, size: tuple[int, int] | None = None) -> np.ndarray:
         """Maps (K, H, W) in [0, 1] at the image's size, or another one."""
@@ -81,7 +83,8 @@ class Localizer:
         weights: checkpoint or state dict; see :func:`~mmentropy.engine.model_loading.load_model`.
         device: None takes the module's own, or the GPU where there is one.
         batch_size: images in one forward pass.
-        input_size: side, or (height, width), that images are resized to; None takes the model's.
+        input_size: side, or (height, width), that images are resized to; None takes the model's, and keeps each image's
+            proportions where its test pipeline does (``keep_ratio=True``).
         trust_checkpoint: allow a checkpoint to hold arbitrary pickled objects.
         random_weights: take a config or a name without weights all the same; its maps mean nothing.
         exif: turn images upright by their camera's EXIF orientation, as viewers do. False keeps the stored pixels, to
@@ -105,9 +108,7 @@ class Localizer:
             raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
         self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint, random_weights)
         if input_size is not None:
-            self.loaded.size = (
-                (input_size, input_size) if isinstance(input_size, int) else (input_size[0], input_size[1])
-            )
+            self.loaded.fix_size(input_size)
         self.batch_size, self.exif, self.options = batch_size, exif, options
         self._explainers: dict[str, Any] = {}
 
@@ -239,21 +240,28 @@ class Localizer:
         box: str,
         topk: int,
     ) -> Iterator[Localization]:
-        images = [image for _, image in batch if image is not None]
-        if images:
-            found = self._explain(method, self.loaded.inputs(images), wanted, topk)
+        def read(inputs: Tensor) -> Iterable[tuple[Tensor, ...]]:
+            found = self._explain(method, inputs, wanted, topk)
             # A class-agnostic map stands for each of the classes.
             maps = found.maps.expand(-1, found.classes.shape[1], -1, -1)
-            parts = iter(zip(maps, found.classes, self.loaded.scores(found.logits).gather(1, found.classes)))
+            scores = self.loaded.scores(found.logits).gather(1, found.classes)
+            ranking = found.logits.topk(min(5, found.logits.shape[1])).indices
+            return zip(maps, found.classes, scores, ranking)
+
+        parts = iter(self.loaded.each([image for _, image in batch if image is not None], read))
         for result, image in batch:
             if image is not None:
-                self._fill(result, *next(parts), box)
+                maps, labels, scores, ranking = next(parts)
+                self._fill(result, maps, labels, scores, ranking, box)
             yield result
 
-    def _fill(self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, box: str) -> None:
+    def _fill(
+        self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, ranking: Tensor, box: str
+    ) -> None:
         result.labels = labels.cpu().numpy()
         result.scores = scores.float().cpu().numpy()
         result.maps = maps.float().cpu().numpy()
+        result.ranking = ranking.cpu().numpy()
         names = self.classes or ()
         result.class_names = tuple(names[i] if i < len(names) else str(i) for i in result.labels.tolist())
         height, width = result.size

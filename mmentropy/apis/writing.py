@@ -31,7 +31,8 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
 class ResultWriter:
     """Writes one image's results after the other.
 
-    ``maps/NAME.npz`` holds labels, scores, raw maps, boxes and the image's size, and is what a later run resumes from.
+    ``maps/NAME.npz`` holds labels, scores, raw maps, boxes and the image's size, and is what a later run resumes from
+    and what ``tools/eval_maps.py`` evaluates.
     ``boxes.json`` is COCO's format: boxes x y w h in pixels, with their class's score.
 
     Args:
@@ -85,6 +86,7 @@ class ResultWriter:
                 np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
                 float(stored['threshold']),
                 str(stored['normalize']),
+                ranking=stored['ranking'],
             )
         except (KeyError, ValueError, TypeError):  # damaged: written again
             return None
@@ -110,6 +112,7 @@ class ResultWriter:
                 size=np.array(result.size),
                 threshold=result.threshold,
                 normalize=result.normalize,
+                ranking=result.ranking,
                 settings=self.settings,
             )
             write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())

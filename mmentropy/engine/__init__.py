@@ -5,6 +5,7 @@ from .amp import CpuAmpOptimWrapper, cpu_has_bf16
 from .checkpoint import trust_checkpoints
 from .checkpoint_hook import WholeCheckpointHook
 from .config_options import add_config_options, merge_options
+from .dataset_building import build_dataset, dataloader_of
 from .epoch_seed import EpochSeedHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
@@ -33,8 +34,10 @@ __all__ = [
     'add_config_options',
     'add_run_arguments',
     'add_weights_arguments',
+    'build_dataset',
     'build_runner',
     'cpu_has_bf16',
+    'dataloader_of',
     'load_config',
     'merge_options',
     'one_sentence_errors',

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 
 #: Transforms that decide the size of a network's inputs.
 SIZING = ('CenterCrop', 'Resize', 'ResizeEdge', 'RandomCrop', 'RandomResizedCrop')
+#: An input has at least so many pixels a side, whatever the image's proportions.
+MIN_SIDE = 32
+#: ``ResizeEdge`` names one side only: the other one becomes at most so many times as long.
+MAX_RATIO = 8
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -25,7 +30,9 @@ class LoadedModel:
 
     Attributes:
         model: in evaluation mode, on its device.
-        size: (height, width) of its inputs, in pixels.
+        size: (height, width) of its inputs, in pixels; with ``keep_ratio`` the limits of the shorter and the longer
+            side, in any order.
+        keep_ratio: each image keeps its proportions, as large as fits into ``size``.
         classes: names of the classes, where known.
         mean, std: of RGB in [0, 1], for networks without a ``data_preprocessor`` of their own.
     """
@@ -35,6 +42,7 @@ class LoadedModel:
     classes: tuple[str, ...] | None = None
     mean: Sequence[float] = field(default=IMAGENET_MEAN)
     std: Sequence[float] = field(default=IMAGENET_STD)
+    keep_ratio: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -50,12 +58,58 @@ class LoadedModel:
         """Probabilities (N, C) from logits."""
         return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
+    def fix_size(self, size: int | Sequence[int]) -> None:
+        """Resize every image to a side, or to (height, width), whatever its proportions."""
+        height, width = (size, size) if isinstance(size, int) else size
+        self.size, self.keep_ratio = (height, width), False
+
+    def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        r"""(height, width) of the network's input for an image of (height, width) pixels.
+
+        With ``keep_ratio`` as OpenMMLab's ``Resize``: both sides times
+        :math:`\min(\max(size)/longer, \min(size)/shorter)`. Rounded to what the preprocessor would pad to (a
+        ``size_divisor``), so that nothing is padded and maps cover the image, no more.
+        """
+        sides = self.size
+        if self.keep_ratio:
+            factor = min(max(self.size) / max(image_size), min(self.size) / min(image_size))
+            height, width = (max(MIN_SIDE, int(side * factor + 0.5)) for side in image_size)
+            sides = (height, width)
+        step = _pad_divisor(getattr(self.model, 'data_preprocessor', None))
+        return max(step, round(sides[0] / step) * step), max(step, round(sides[1] / step) * step)
+
+    def example(self) -> Tensor:
+        """One input (1, 3, h, w) of zeros: that of a square image."""
+        return torch.zeros(1, 3, *self.input_size((MIN_SIDE, MIN_SIDE)), device=self.device)
+
+    def each(self, images: Sequence[np.ndarray], read: Callable[[Tensor], Iterable]) -> list[Any]:
+        """What ``read`` gives for each image, in their order; images whose inputs have one size share a batch.
+
+        Args:
+            images: RGB, (H, W, 3) uint8 of any sizes.
+            read: from network inputs (N, 3, h, w) to N results.
+        """
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, image in enumerate(images):
+            groups.setdefault(self.input_size(image.shape[:2]), []).append(i)
+        found: dict[int, Any] = {}
+        for indices in groups.values():
+            found |= zip(indices, read(self.inputs([images[i] for i in indices])))
+        return [found[i] for i in range(len(images))]
+
     def inputs(self, images: Sequence[np.ndarray]) -> Tensor:
-        """RGB images of any size as one batch of network inputs (N, 3, h, w): the whole image, resized to ``size``.
+        """RGB images as one batch of network inputs (N, 3, h, w): the whole image, resized to its :meth:`input_size`.
 
         Nothing is cropped, so that maps cover the whole image (the WSOL protocol's resizing, too).
+
+        Raises:
+            ValueError: for images whose inputs have several sizes (:meth:`each` takes those), or a preprocessor that
+                pads.
         """
-        height, width = self.size
+        sizes = {self.input_size(image.shape[:2]) for image in images}
+        if len(sizes) > 1:
+            raise ValueError(f'one batch has inputs of one size, got {sorted(sizes)}; read images of several by each()')
+        ((height, width),) = sizes
         resized = []
         for image in images:
             shrinks = image.shape[0] > height or image.shape[1] > width
@@ -65,7 +119,17 @@ class LoadedModel:
         if hasattr(self.model, 'data_preprocessor'):
             # OpenMMLab's readers give BGR; the preprocessor turns it round, or not, as the model was trained.
             preprocessor: Any = self.model.data_preprocessor
-            return preprocessor({'inputs': list(batch.flip(1))})['inputs']
+            data: dict[str, Any] = {'inputs': list(batch.flip(1))}
+            if getattr(preprocessor, 'test_cfg', None):  # mmseg's notes on the samples what it pads
+                data['data_samples'] = _empty_samples(len(batch))
+            inputs = preprocessor(data)['inputs']
+            if tuple(inputs.shape[2:]) != (height, width):
+                padded = f'{inputs.shape[2]}×{inputs.shape[3]}'
+                raise ValueError(
+                    f'{type(preprocessor).__name__} pads inputs of {height}×{width} to {padded}, so that maps would '
+                    f'cover more than the image; set the input size to {padded}'
+                )
+            return inputs
         batch = batch.to(self.device, torch.float32) / 255
         mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.mean, self.std))
         return (batch - mean) / std
@@ -115,8 +179,20 @@ def load_model(
     if timm_config and timm_config.get('input_size'):
         loaded.size = tuple(timm_config['input_size'][1:])
         loaded.mean, loaded.std = timm_config.get('mean', IMAGENET_MEAN), timm_config.get('std', IMAGENET_STD)
-    loaded.size = _pipeline_size(config) or _own_size(network) or loaded.size
+    loaded.size, loaded.keep_ratio = _pipeline_size(config) or (_own_size(network) or loaded.size, False)
     return loaded
+
+
+def _empty_samples(count: int) -> list[Any]:
+    from mmengine.structures import BaseDataElement
+
+    return [BaseDataElement() for _ in range(count)]
+
+
+def _pad_divisor(preprocessor: Any) -> int:
+    """Of what number the sides of an input are multiples in testing: mmseg's and mmpretrain's preprocessors pad."""
+    test = getattr(preprocessor, 'test_cfg', None) or {}
+    return int(test.get('size_divisor') or getattr(preprocessor, 'pad_size_divisor', 1) or 1)
 
 
 def _source(model: Any) -> tuple[Any, str]:
@@ -156,9 +232,9 @@ def _build(source: Any, pretrained: bool, told: str) -> nn.Module:
         return get_model(source, pretrained=pretrained)
     if pretrained:
         raise ValueError(f"{told}: 'pretrained' weights belong to a model's name; with a config name a checkpoint")
-    settings = dict(source.model)
+    settings = copy.deepcopy(dict(source.model))  # building takes keys out of nested settings, and sets defaults
     if source.get('data_preprocessor') is not None:
-        settings.setdefault('data_preprocessor', source.data_preprocessor)
+        settings.setdefault('data_preprocessor', copy.deepcopy(source.data_preprocessor))
     with DefaultScope.overwrite_default_scope(source.get('default_scope', 'mmpretrain')):
         return MODELS.build(settings)
 
@@ -198,8 +274,10 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
     return meta.get('classes') or meta.get('CLASSES')
 
 
-def _pipeline_size(config: Any) -> tuple[int, int] | None:
-    """(height, width) that a config's network sees: what the test pipeline ends with, else the training one's crop.
+def _pipeline_size(config: Any) -> tuple[tuple[int, int], bool] | None:
+    """(height, width) that a config's network sees, and whether images keep their proportions in it.
+
+    What the test pipeline ends with, else the training one's crop.
 
     A set whose images have one size (64 pixels, say) needs no resizing in its test pipeline; its training crops tell.
     """
@@ -210,15 +288,18 @@ def _pipeline_size(config: Any) -> tuple[int, int] | None:
         while 'dataset' in dataset:  # wrappers: repeat, mosaics
             dataset = dataset['dataset']
             steps = [*(dataset.get('pipeline') or ()), *steps]
-        size = None
+        size, keep_ratio = None, False
         for step in steps:
             kind = str(step.get('type', '')).rsplit('.', 1)[-1]
             if kind in SIZING and (found := step.get('crop_size', step.get('scale'))):
                 # Scales are (width, height) in OpenMMLab; crop sizes are (height, width).
                 pair = (found, found) if isinstance(found, int) else tuple(found)
-                size = pair if 'crop_size' in step else pair[::-1]
+                size, keep_ratio = pair if 'crop_size' in step else pair[::-1], bool(step.get('keep_ratio'))
+                if kind == 'ResizeEdge' and step.get('edge', 'short') in ('short', 'long'):
+                    limit = found * MAX_RATIO if step.get('edge', 'short') == 'short' else found
+                    size, keep_ratio = (found, limit), True
         if size is not None:
-            return size
+            return size, keep_ratio
     return None
 
 

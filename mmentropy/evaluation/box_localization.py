@@ -16,64 +16,20 @@ from mmentropy.ops.localizing.protocol import (
     current_localizer,
     hits,
     is_in_top,
-    localization_map,
     quantize_map,
-    reads_class_map,
     thresholds_of,
 )
 from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
-from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP, GT_BBOXES, GT_LABEL, PRED_LABEL, PRED_SCORE
+from mmentropy.structures import PRED_LABEL, PRED_SCORE
 
-from .counting import CountingMetric, Counts, field, name_of, to_numpy
+from .counting import CountingMetric, Counts, add_counts
+from .samples import Case
 from .thresholds import given_thresholds
 
-GT_BBOX_LABELS = 'gt_bbox_labels'
 TOP1, TOP5 = 'Top1-Loc', 'Top5-Loc'
-
-
-def ground_truth_labels(sample: dict, metric: object) -> list[int]:
-    """The labels of a sample, at least one."""
-    labels = [int(label) for label in to_numpy(field(sample, GT_LABEL, metric)).reshape(-1)]
-    if not labels:
-        raise ValueError(f'{name_of(sample)} has no label; an image without any class has nothing to localise')
-    return labels
-
-
-def ground_truth_label(sample: dict, metric: object) -> int:
-    """The one ground-truth label of a sample; several are an error."""
-    labels = ground_truth_labels(sample, metric)
-    if len(labels) != 1:
-        raise ValueError(
-            f'{name_of(sample)} has {len(labels)} labels, but {type(metric).__name__} evaluates one class an image; '
-            'use a data set with one query class an image'
-        )
-    return labels[0]
-
-
-def class_row(cam_labels: object, label: int, sample: dict) -> int:
-    """Which of ``cams`` is the map of a class; one labelled −1 is class-agnostic and serves every class."""
-    labels = to_numpy(cam_labels).reshape(-1)
-    place = np.flatnonzero((labels == label) | (labels == -1))
-    if not len(place):
-        raise ValueError(
-            f'{name_of(sample)} has maps of the classes {labels.tolist()} but not of its own, {label}; '
-            "let the model's map_classes include 'gt'"
-        )
-    return int(place[0])
-
-
-def class_map(sample: dict, label: int, metric: object) -> np.ndarray:
-    """(h, w) raw map of one class from ``cams``."""
-    row = class_row(field(sample, CAM_LABELS, metric), label, sample)
-    return to_numpy(field(sample, CAMS, metric)[row])
-
-
-def localizing_map(sample: dict, label: int, localizer: str, metric: object) -> np.ndarray:
-    """(h, w) the raw map that ``localizer`` names, of one class."""
-    cam = class_map(sample, label, metric) if reads_class_map(localizer) else None
-    entropy_map = None if localizer == 'cam' else to_numpy(field(sample, ENTROPY_MAP, metric))
-    return localization_map(cam, entropy_map, localizer)
+#: Counts are named: how many cases hit at each threshold, for a δ or a Top-k; how many cases a Top-k could judge.
+HITS, JUDGED = 'hits ', 'judged '
 
 
 @METRICS.register_module()
@@ -140,54 +96,52 @@ class BoxLocalizationMetric(CountingMetric):
         self.interpolation = interpolation
         height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
         self.eval_size = (int(height), int(width))
-        #: Column of the hits, for each name that has a threshold of its own.
-        self.columns = {str(delta): i for i, delta in enumerate(self.iou_thrs)}
-        if 50 in self.iou_thrs:
-            self.columns |= {TOP1: len(self.iou_thrs), TOP5: len(self.iou_thrs) + 1}
-        self.given = given_thresholds(tuple(self.columns), threshold, threshold_from, self.prefix)
+        #: What has a threshold of its own, and hits of its own.
+        self.names = (*map(str, self.iou_thrs), *((TOP1, TOP5) if 50 in self.iou_thrs else ()))
+        self.given = given_thresholds(self.names, threshold, threshold_from, self.prefix)
         # thresholds that were given follow the protocol's, so that they are met exactly; the maxima do not see them
         extra = sorted({value for chosen in self.given.values() for value in chosen.values()})
         grid = thresholds_of(cam_interval)
         self.oracle_size = len(grid)
         self.thresholds = np.concatenate([grid, extra])
 
-    def count(self, sample: dict) -> Counts:
-        """Hits of one image at each threshold: columns δ …, then Top-1 and Top-5 at δ = 50."""
-        deltas = len(self.iou_thrs)
-        counts = {'cases': np.array(0), 'hits': np.zeros((len(self.thresholds), deltas + 2), np.int64)}
-        for label, boxes in self._cases(sample):
-            try:
-                cam = localizing_map(sample, label, self.localizer, self)
-                img = quantize_map(upsample_map(cam, self.eval_size, self.interpolation))
-                truths = scale_boxes(boxes, field(sample, 'ori_shape', self)[:2], self.eval_size)
-                hit = hits(best_iou_by_threshold(img, truths, self.thresholds, self.contours), self.iou_thrs)
-            except ValueError as error:
-                raise ValueError(f'{name_of(sample)}: {error}') from error
-            counts['cases'] += 1
-            counts['hits'][:, :deltas] += hit
-            for i, right in enumerate(self._in_top(sample, label)):
-                counts[f'judged{i}'] = counts.get(f'judged{i}', 0) + np.array(1)
-                if 50 in self.iou_thrs:
-                    counts['hits'][:, deltas + i] += hit[:, self.iou_thrs.index(50)] & right
-            if self.box_strategy is not None:
-                counts['guessed'] = counts.get('guessed', 0) + np.array(int(self._guessed(sample, label, truths)))
+    def count_case(self, case: Case) -> Counts:
+        """Hits of one image at each threshold, summed over its classes."""
+        counts: Counts = {}
+        for label, boxes in case.boxes_by_label():
+            add_counts(counts, self._count_class(case, label, boxes))
         return counts
+
+    def _count_class(self, case: Case, label: int, boxes: np.ndarray) -> Counts:
+        """(T,) hits of one class of one image, for each of ``names``."""
+        img = quantize_map(upsample_map(case.localizing_map(label, self.localizer), self.eval_size, self.interpolation))
+        truths = scale_boxes(boxes, case.size, self.eval_size)
+        best = best_iou_by_threshold(img, truths, self.thresholds, self.contours)
+        hit = dict(zip(self.iou_thrs, hits(best, self.iou_thrs).T))
+        counts = {'cases': np.array(1)} | {f'{HITS}{delta}': hit[delta] for delta in self.iou_thrs}
+        if 50 in self.iou_thrs:
+            for name, right in self._in_top(case, label).items():
+                counts |= {f'{JUDGED}{name}': np.array(1), f'{HITS}{name}': hit[50] & right}
+        if self.box_strategy is not None:
+            counts['guessed'] = np.array(self._guessed(case, label, truths))
+        return counts
+
+    def accuracy(self, totals: Counts) -> dict[str, np.ndarray]:
+        """Per cent of the cases that hit at each threshold, by name; a Top-k that not every case could judge is left
+        out (maps without predictions)."""
+        cases = totals['cases']
+        names = [name for name in self.names if name not in (TOP1, TOP5) or totals.get(f'{JUDGED}{name}') == cases]
+        return {name: 100 * totals[f'{HITS}{name}'] / cases for name in names}
 
     def figures(self, totals: Counts) -> dict[str, float]:
         """Percentages and thresholds."""
-        accuracy = 100 * totals['hits'] / totals['cases']
-        names = dict(self.columns)
-        for i, name in enumerate((TOP1, TOP5)):
-            if totals.get(f'judged{i}', 0) != totals['cases']:  # maps without predictions
-                names.pop(name, None)
-        oracle = accuracy[: self.oracle_size]
-        best = {name: int(oracle[:, column].argmax()) for name, column in names.items()}
-        results = self._named({name: oracle[best[name], column] for name, column in names.items()}, 'Max', '')
+        accuracy = self.accuracy(totals)
+        best = {name: int(curve[: self.oracle_size].argmax()) for name, curve in accuracy.items()}
+        results = self._named({name: accuracy[name][index] for name, index in best.items()}, 'Max', '')
         results |= {f'threshold@{name}': float(self.thresholds[index]) for name, index in best.items()}
         for suffix, chosen in self.given.items():
-            at = {name: int(np.flatnonzero(self.thresholds == t)[-1]) for name, t in chosen.items() if name in names}
-            figures = {name: accuracy[index, names[name]] for name, index in at.items()}
-            results |= self._named(figures, '', f'@{suffix}')
+            at = {name: int(np.flatnonzero(self.thresholds == t)[-1]) for name, t in chosen.items() if name in accuracy}
+            results |= self._named({name: accuracy[name][index] for name, index in at.items()}, '', f'@{suffix}')
             results |= {f'threshold@{name}@{suffix}': float(self.thresholds[index]) for name, index in at.items()}
         if self.box_strategy is not None:
             results['Top5-Loc-error'] = float(100 - 100 * totals['guessed'] / totals['cases'])
@@ -206,33 +160,18 @@ class BoxLocalizationMetric(CountingMetric):
             results[f'GT-known{suffix}'] = float(figures['50'])
         return results | {f'{name}{suffix}': float(figures[name]) for name in (TOP1, TOP5) if name in figures}
 
-    def _cases(self, sample: dict) -> list[tuple[int, np.ndarray]]:
-        """(label, its boxes): one label has all boxes, several have those that ``gt_bbox_labels`` gives them."""
-        labels = ground_truth_labels(sample, self)
-        boxes = to_numpy(field(sample, GT_BBOXES, self)).reshape(-1, 4)
-        if len(labels) == 1:
-            return [(labels[0], boxes)]
-        owners = to_numpy(field(sample, GT_BBOX_LABELS, self)).reshape(-1)
-        cases = [(label, boxes[owners == label]) for label in labels if (owners == label).any()]
-        if not cases:
-            raise ValueError(f'{name_of(sample)}: none of its labels {labels} has a box in {GT_BBOX_LABELS}')
-        return cases
-
-    def _guessed(self, sample: dict, label: int, truths: np.ndarray) -> bool:
+    def _guessed(self, case: Case, label: int, truths: np.ndarray) -> bool:
         """Whether one of the strategy's (class, box) guesses is right; the maps are those of the best classes."""
         count = len(STRATEGIES[self.box_strategy])
-        best = np.argsort(-to_numpy(field(sample, PRED_SCORE, self)), kind='stable')[:count]
-        maps = np.stack([localizing_map(sample, int(c), self.localizer, self) for c in best])
+        best = np.argsort(-case.array(PRED_SCORE), kind='stable')[:count]
+        maps = np.stack([case.localizing_map(int(c), self.localizer) for c in best])
         # −H has no positive value, so a share of its maximum means nothing.
         normalize = 'minmax' if self.localizer == 'certainty' else 'max'
-        found = guesses(maps, best.tolist(), self.box_strategy, self.eval_size, normalize=normalize)
-        return any_right(*found, label, truths)
+        chosen = guesses(maps, best.tolist(), self.box_strategy, self.eval_size, normalize=normalize)
+        return any_right(*chosen, label, truths)
 
-    def _in_top(self, sample: dict, label: int) -> tuple[bool, ...]:
+    def _in_top(self, case: Case, label: int) -> dict[str, bool]:
         """Whether the class is right, and among the five best; as far as there are predictions."""
-        if sample.get(PRED_SCORE) is not None:
-            scores = to_numpy(sample[PRED_SCORE])
-            return is_in_top(scores, label, 1), is_in_top(scores, label, 5)
-        if sample.get(PRED_LABEL) is not None:
-            return (label in to_numpy(sample[PRED_LABEL]).reshape(-1).tolist(),)
-        return ()
+        if case.scores is not None:
+            return {TOP1: is_in_top(case.scores, label, 1), TOP5: is_in_top(case.scores, label, 5)}
+        return {TOP1: case.predicted == label} if case.has(PRED_LABEL) else {}

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
-from torch import Tensor
+
+from .samples import Case
 
 Counts = dict[str, np.ndarray]
 
@@ -28,30 +29,10 @@ def fixed(value: float) -> np.ndarray:
     return np.array(round(float(value) * UNIT), dtype=np.int64)
 
 
-def to_numpy(value: Any) -> np.ndarray:
-    """A tensor of any device and float type, or anything array-like, as an array."""
-    if isinstance(value, Tensor):
-        value = value.detach().cpu()
-        return (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
-    return np.asarray(value)
-
-
-def name_of(sample: dict) -> str:
-    """How to call a sample in an error message."""
-    return str(sample.get('img_path') or f'sample {sample.get("sample_id", "?")}')
-
-
-def field(sample: dict, name: str, metric: object) -> Any:
-    """A field of a sample, or a KeyError that says which data set or model has to give it."""
-    if sample.get(name) is None:
-        raise KeyError(f'{name_of(sample)} has no {name!r}, which {type(metric).__name__} reads')
-    return sample[name]
-
-
 class CountingMetric(BaseMetric):
     """A metric whose whole state is a handful of int64 arrays: constant memory, exact in any number of processes.
 
-    A subclass gives :meth:`count` (one sample → arrays, which are added up by name) and :meth:`figures` (totals →
+    A subclass gives :meth:`count_case` (one sample → arrays, which are added up by name) and :meth:`figures` (totals →
     results). A name always has one shape; a name that a sample does not give counts as zero (classes not seen yet).
 
     Samplers pad the last round by repeating samples. As in mmengine, sample k of rank r has place ``k * world + r``,
@@ -68,12 +49,25 @@ class CountingMetric(BaseMetric):
         self._reset()
 
     @abstractmethod
-    def count(self, sample: dict) -> Counts:
-        """The counts of one sample."""
+    def count_case(self, case: Case) -> Counts:
+        """The counts of one sample; what is wrong with it is a ValueError without its name."""
 
     @abstractmethod
     def figures(self, totals: Counts) -> dict[str, float]:
         """The results, from the counts of the whole set."""
+
+    def count(self, sample: dict) -> Counts:
+        """The counts of one sample.
+
+        Raises:
+            KeyError: for a field that it lacks.
+            ValueError: for one that is wrong; both name the sample.
+        """
+        case = Case(sample, type(self).__name__)
+        try:
+            return self.count_case(case)
+        except ValueError as error:
+            raise ValueError(f'{case.name}: {error}') from error
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count a batch; the predictions are not kept."""

@@ -8,10 +8,10 @@ import numpy as np
 from mmentropy.ops.localizing.pixel_metrics import dice_scores
 from mmentropy.ops.mapping.scaling import normalize_map, resize_map
 from mmentropy.registry import METRICS
-from mmentropy.structures import GT_MASK, PRED_LABEL
+from mmentropy.structures import PRED_LABEL
 
-from .box_localization import class_map, ground_truth_label
-from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
+from .counting import UNIT, CountingMetric, Counts, fixed
+from .samples import Case
 from .thresholds import check_threshold
 
 
@@ -44,22 +44,20 @@ class DiceMetric(CountingMetric):
         self.normalize = normalize
         self.interpolation = interpolation
 
-    def count(self, sample: dict) -> Counts:
+    def count_case(self, case: Case) -> Counts:
         """F1⁺ and F1⁻ of one image, in fixed point."""
-        truth = to_numpy(field(sample, GT_MASK, self)) > 0
-        label = ground_truth_label(sample, self)
-        cam = resize_map(class_map(sample, label, self), truth.shape, self.interpolation)
+        truth, label = case.mask, case.label
+        cam = resize_map(case.class_map(label), truth.shape, self.interpolation)
         if not np.isfinite(cam).all():
-            raise ValueError(f'{name_of(sample)}: the mask holds NaN or infinite values')
+            raise ValueError('the mask holds NaN or infinite values')
         found = (normalize_map(cam) if self.normalize else cam) >= self.threshold
         confusion = [(found & truth).sum(), (found & ~truth).sum(), (~found & truth).sum(), (~found & ~truth).sum()]
         fore, back = (float(score) for score in dice_scores(np.array(confusion)))
         counts = {'empty': np.array(int(np.isnan(fore)) + int(np.isnan(back)))}
         for name, score in (('F1+', fore), ('F1-', back)):
             counts |= {name: fixed(np.nan_to_num(score)), f'{name}n': np.array(not np.isnan(score))}
-        if sample.get(PRED_LABEL) is not None:
-            wrong = int(to_numpy(sample[PRED_LABEL]).reshape(-1)[0]) != label
-            counts |= {'wrong': np.array(wrong), 'judged': np.array(1)}
+        if case.has(PRED_LABEL):
+            counts |= {'wrong': np.array(case.predicted != label), 'judged': np.array(1)}
         return counts
 
     def figures(self, totals: Counts) -> dict[str, float]:

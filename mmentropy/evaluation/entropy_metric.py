@@ -9,7 +9,8 @@ from scipy.special import entr
 from mmentropy.registry import METRICS
 from mmentropy.structures import ENTROPY, ENTROPY_MAP, PRED_SCORE
 
-from .counting import UNIT, CountingMetric, Counts, field, fixed, to_numpy
+from .counting import UNIT, CountingMetric, Counts, fixed
+from .samples import Case
 
 
 @METRICS.register_module()
@@ -21,15 +22,15 @@ class EntropyMetric(CountingMetric):
     images of the mean of ``entropy_map``, left out where the predictions have none.
     """
 
-    def count(self, sample: dict) -> Counts:
+    def count_case(self, case: Case) -> Counts:
         """Sums of entropies, in fixed point."""
-        if sample.get(ENTROPY) is not None:
-            entropy = float(to_numpy(sample[ENTROPY]))
+        if case.has(ENTROPY):
+            entropy = float(case.array(ENTROPY))
         else:
-            entropy = float(entr(to_numpy(field(sample, PRED_SCORE, self)).astype(np.float64)).sum())
+            entropy = float(entr(case.array(PRED_SCORE).astype(np.float64)).sum())
         counts = {'images': np.array(1), 'entropy': fixed(entropy)}
-        if sample.get(ENTROPY_MAP) is not None:
-            mean = to_numpy(sample[ENTROPY_MAP]).astype(np.float64).mean()
+        if case.has(ENTROPY_MAP):
+            mean = case.array(ENTROPY_MAP).astype(np.float64).mean()
             counts |= {'maps': np.array(1), 'location_entropy': fixed(mean)}
         return counts
 

@@ -18,11 +18,9 @@ from mmentropy.ops.localizing.protocol import contour_boxes, current_localizer, 
 from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.safe_files import written_whole
-from mmentropy.structures import GT_BBOXES, PRED_LABEL, PRED_SCORE
 
-from .box_localization import ground_truth_label, localizing_map
-from .counting import field, name_of, to_numpy
 from .plots import plot_errors
+from .samples import Case
 from .thresholds import given_thresholds
 
 COLUMNS = ('image', 'label', 'predicted', 'kind', 'iou', 'object_share', 'size_bin', 'x0', 'y0', 'x1', 'y1')
@@ -30,7 +28,6 @@ COLUMNS = ('image', 'label', 'predicted', 'kind', 'iou', 'object_share', 'size_b
 
 def analyse_sample(
     sample: dict,
-    metric: object,
     threshold: float,
     iou_thr: int = 50,
     contours: str = 'largest',
@@ -38,28 +35,21 @@ def analyse_sample(
     eval_size: tuple[int, int] = (224, 224),
 ) -> dict[str, Any]:
     """One row of the table, see :class:`ErrorAnalysisMetric`; the box is in pixels of ``eval_size``."""
-    label = ground_truth_label(sample, metric)
+    case = Case(sample, ErrorAnalysisMetric.__name__)
     try:
-        img = quantize_map(upsample_map(localizing_map(sample, label, localizer, metric), eval_size))
-        boxes = to_numpy(field(sample, GT_BBOXES, metric)).reshape(-1, 4)
-        truths = scale_boxes(boxes, field(sample, 'ori_shape', metric)[:2], eval_size)
+        img = quantize_map(upsample_map(case.localizing_map(case.label, localizer), eval_size))
+        truths = scale_boxes(case.boxes, case.size, eval_size)
         level = int(threshold_levels(np.array(threshold), int(img.max())))
-        found = contour_boxes(img, level, contours)
-        ious = box_iou(found, truths).max(1)
-        box = found[int(ious.argmax())]
-        predicted = _predicted(sample)
-        kind = localization_error(box, truths, predicted in (None, label), iou_thr / 100)
+        drawn = contour_boxes(img, level, contours)
+        ious = box_iou(drawn, truths).max(1)
+        box = drawn[int(ious.argmax())]
+        kind = localization_error(box, truths, case.predicted in (None, case.label), iou_thr / 100)
     except ValueError as error:
-        raise ValueError(f'{name_of(sample)}: {error}') from error
+        raise ValueError(f'{case.name}: {error}') from error
     share = object_share(truths, eval_size)
-    row = (name_of(sample), label, '' if predicted is None else predicted, kind, round(float(ious.max()), 4))
-    return dict(zip(COLUMNS, (*row, round(share, 4), size_bin(share), *(int(v) for v in box))))
-
-
-def _predicted(sample: dict) -> int | None:
-    if sample.get(PRED_LABEL) is not None:
-        return int(to_numpy(sample[PRED_LABEL]).reshape(-1)[0])
-    return None if sample.get(PRED_SCORE) is None else int(to_numpy(sample[PRED_SCORE]).argmax())
+    predicted = '' if case.predicted is None else case.predicted
+    row = (case.name, case.label, predicted, kind, round(float(ious.max()), 4), round(share, 4), size_bin(share))
+    return dict(zip(COLUMNS, (*row, *(int(v) for v in box))))
 
 
 def tabulate(rows: Iterable[dict], key: Callable[[dict], Any]) -> list[dict[str, Any]]:
@@ -153,7 +143,7 @@ class ErrorAnalysisMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """A row for each sample."""
-        self.results += [analyse_sample(sample, self, self.threshold, **self.options) for sample in data_samples]
+        self.results += [analyse_sample(sample, self.threshold, **self.options) for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Percentages; the tables are written by the main process, where this is called."""

@@ -8,10 +8,8 @@ import numpy as np
 from mmentropy.ops.localizing.protocol import current_localizer, grid_pointing
 from mmentropy.registry import METRICS
 
-from .box_localization import ground_truth_label, localizing_map
-from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
-
-TILE_BBOX = 'tile_bbox'
+from .counting import UNIT, CountingMetric, Counts, fixed
+from .samples import Case
 
 
 @METRICS.register_module()
@@ -33,14 +31,9 @@ class GridPointingMetric(CountingMetric):
         if self.localizer == 'certainty':
             raise ValueError(f"localizer={localizer!r} is never positive and has no mass; use 'weight'")
 
-    def count(self, sample: dict) -> Counts:
+    def count_case(self, case: Case) -> Counts:
         """The share of one mosaic, in fixed point."""
-        tile = to_numpy(field(sample, TILE_BBOX, self))
-        cam = localizing_map(sample, ground_truth_label(sample, self), self.localizer, self)
-        try:
-            share = grid_pointing(cam, tile, field(sample, 'ori_shape', self)[:2])
-        except ValueError as error:
-            raise ValueError(f'{name_of(sample)}: {error}') from error
+        share = grid_pointing(case.localizing_map(case.label, self.localizer), case.tile, case.size)
         return {'images': np.array(1), 'share': fixed(share or 0.0), 'empty': np.array(share is None)}
 
     def figures(self, totals: Counts) -> dict[str, float]:

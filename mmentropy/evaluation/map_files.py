@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import csv
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -19,11 +21,27 @@ from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MOST_CLASSES, PRED_
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
 
 
+@dataclass(frozen=True)
+class StoredMaps:
+    """What a file of maps holds.
+
+    Attributes:
+        cams: (K, h, w) float32.
+        labels: (K,) their classes; −1 for a map that serves whatever class is asked for.
+        ranking: the image's classes, best first, as the model that made the maps predicts them; None if not told.
+    """
+
+    cams: np.ndarray
+    labels: np.ndarray = field(default_factory=lambda: np.array([-1]))
+    ranking: list[int] | None = None
+
+
 class MapFolder:
     """A folder of ``<image_id>.npy``, ``.npz`` or ``.png``, with or without the image's own suffix and folders.
 
     For the id ``001.Albatross/a_1.jpg`` these names are looked for, in this order: ``001.Albatross/a_1.jpg.npy``,
-    ``001.Albatross/a_1.npy``, ``a_1.jpg.npy``, ``a_1.npy``; the last two only if no other id has the same name.
+    ``001.Albatross/a_1.npy``, ``a_1.jpg.npy``, ``a_1.npy``; what lacks leading folders of the id only if no other id
+    ends alike.
 
     Args:
         folder: searched with all its sub-folders.
@@ -41,14 +59,11 @@ class MapFolder:
                 if path.suffix.lower() in MAP_SUFFIXES:
                     found.setdefault(path.relative_to(self.folder).with_suffix('').as_posix(), path)
         self.paths: dict[str, Path] = {}
-        flat = [Path(image_id).stem for image_id in image_ids]
-        alone = {name for name, number in zip(*np.unique(flat, return_counts=True)) if number == 1} if flat else set()
-        for image_id, stem in zip(image_ids, flat):
-            names = [image_id, str(Path(image_id).with_suffix('').as_posix())]
-            if stem in alone:
-                names += [Path(image_id).name, stem]
-            for name in names:
-                if name in found:
+        ends = Counter(stem for image_id in image_ids for _, stem in _endings(image_id))
+        for image_id in image_ids:
+            for depth, names in enumerate(_endings(image_id)):
+                name = next((name for name in names if name in found), None)
+                if name is not None and (depth == 0 or ends[names[1]] == 1):
                     self.paths[image_id] = found[name]
                     break
         used = set(self.paths.values())
@@ -59,11 +74,19 @@ class MapFolder:
         """Number of maps and the youngest's time of writing: what must not change between a run and its resumption."""
         return [len(self.paths), max((path.stat().st_mtime_ns for path in self.paths.values()), default=0)]
 
-    def read(self, image_id: str) -> np.ndarray:
-        """(h, w) float32 map of one image, see :func:`read_map`; FileNotFoundError if there is none."""
+    def read(self, image_id: str) -> StoredMaps:
+        """The maps of one image, see :func:`read_maps`; FileNotFoundError if there are none."""
         if image_id not in self.paths:
             raise FileNotFoundError('no map')
-        return read_map(self.paths[image_id])
+        return read_maps(self.paths[image_id])
+
+
+def _endings(image_id: str) -> Iterator[tuple[str, str]]:
+    """An id with ever fewer of its leading folders, each with and without its suffix."""
+    parts = Path(image_id).parts
+    for first in range(len(parts)):
+        name = Path(*parts[first:])
+        yield name.as_posix(), name.with_suffix('').as_posix()
 
 
 class OneMap:
@@ -82,9 +105,9 @@ class OneMap:
         """Nothing that could change."""
         return []
 
-    def read(self, image_id: str) -> np.ndarray:
+    def read(self, image_id: str) -> StoredMaps:
         """The map."""
-        return self.cam
+        return StoredMaps(self.cam[None])
 
 
 def read_map(path: str | Path) -> np.ndarray:
@@ -111,7 +134,39 @@ def read_map(path: str | Path) -> np.ndarray:
         if cam.dtype != np.uint8 or cam.ndim != 2:
             raise ValueError(f'{path} is not an 8-bit picture of one channel: {cam.dtype}, shape {cam.shape}')
         return cam.astype(np.float32) / 255
-    cam = load_arrays(path)
+    return _one_map(load_arrays(path), path)
+
+
+def read_maps(path: str | Path) -> StoredMaps:
+    """The maps of a file: one, see :func:`read_map`, or one a class, as ``tools/localize.py --write maps`` writes them.
+
+    The latter is an ``.npz`` with ``maps`` (K, h, w), ``labels`` (K,) and, best class first, ``ranking``.
+
+    Raises:
+        ValueError: as :func:`read_map`, and for maps and labels that do not go together.
+    """
+    path = Path(path)
+    content = load_arrays(path) if path.suffix.lower() == '.npz' else None
+    if not isinstance(content, dict) or not {'maps', 'labels'} <= content.keys():
+        return StoredMaps((read_map(path) if content is None else _one_map(content, path))[None])
+    cams, labels = content['maps'], content['labels']
+    ranking = content.get('ranking', np.zeros(0, np.int64))
+    whole = all(array.dtype.kind in 'iu' and array.ndim == 1 for array in (labels, ranking))
+    if not whole or cams.ndim != 3 or len(cams) != len(labels) or not len(cams) or not _are_classes(ranking):
+        raise ValueError(
+            f'{path} holds maps of the shape {cams.shape} for labels of the shape {labels.shape}, expected '
+            f'(K, height, width) and (K,), and a ranking of classes from 0 to {MOST_CLASSES - 1}'
+        )
+    cams = np.stack([_one_map(cam, path) for cam in cams])
+    return StoredMaps(cams, labels.astype(np.int64), ranking.tolist() if len(ranking) else None)
+
+
+def _are_classes(labels: np.ndarray) -> bool:
+    return bool(((labels >= 0) & (labels < MOST_CLASSES)).all())
+
+
+def _one_map(cam: np.ndarray | dict[str, np.ndarray], path: Path) -> np.ndarray:
+    """(h, w) float32 from what a file holds; the errors of :func:`read_map`."""
     if isinstance(cam, dict):
         if len(cam) != 1 and 'cam' not in cam:
             raise ValueError(f"{path} needs one array, or one called 'cam', found {list(cam)}")
@@ -163,12 +218,22 @@ def _csv_rows(file: TextIO, path: str | Path) -> Iterator[list[str]]:
         raise ValueError(f'{path} is no CSV in UTF-8 ({error}); expected rows image_id,best,second,…') from None
 
 
-def with_map(sample: dict, cam: np.ndarray, ranked: Sequence[int] | None = None) -> dict:
-    """A ground-truth sample with a map that serves its class, and predictions from a ranking of classes.
+def with_map(sample: dict, stored: StoredMaps, ranked: Sequence[int] | None = None) -> dict:
+    """A ground-truth sample with its maps, and predictions from a ranking of classes (the maps' own by default).
 
     Fewer than five ranked classes say only whether the first is right.
+
+    Raises:
+        ValueError: if there are maps of other classes only.
     """
-    sample = sample | {CAMS: torch.from_numpy(cam[None]), CAM_LABELS: np.array([-1])}
+    own = [label for label in np.asarray(sample[GT_LABEL]).reshape(-1).tolist() if label not in stored.labels]
+    if own and -1 not in stored.labels:
+        raise ValueError(
+            f'there are maps of the classes {stored.labels.tolist()} but not of its own, {own[0]}; '
+            'write those of all (localize.py --classes all)'
+        )
+    sample = sample | {CAMS: torch.from_numpy(stored.cams), CAM_LABELS: stored.labels}
+    ranked = stored.ranking if ranked is None else ranked
     if ranked is not None and len(ranked) < 5:
         sample[PRED_LABEL] = np.array(ranked[:1])
     elif ranked is not None:

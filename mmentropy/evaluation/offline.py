@@ -25,6 +25,8 @@ from .map_files import MapFolder, OneMap, Truths, with_map
 #: What a bad image may raise; anything else is a bug and stops the run.
 IMAGE_ERRORS = (ValueError, KeyError, OSError)
 CHUNK = 32
+#: Raised when the names of the metrics' counts change: a state of before is not gone on with.
+COUNTS = 2
 
 
 @dataclass
@@ -63,7 +65,8 @@ class MapEvaluation:
         maps: map files, or one map for all images.
         metrics: each counts every image.
         row: optional function of a sample, for tables.
-        predictions: id → classes, best first; or None. An image without a row is left out.
+        predictions: id → classes, best first; or None, which takes those that the map files tell, if any. An image
+            without a row is left out.
         save_every: seconds between two savings of the state.
     """
 
@@ -80,13 +83,13 @@ class MapEvaluation:
         for index in indices:
             image_id = self.truths.ids[index]
             try:
-                cam = self.maps.read(image_id)
+                stored = self.maps.read(image_id)
                 ranked = None
                 if self.predictions is not None:
                     if image_id not in self.predictions:
                         raise ValueError('no row in the predictions')
                     ranked = self.predictions[image_id]
-                sample = with_map(self.truths[index], cam, ranked)
+                sample = with_map(self.truths[index], stored, ranked)
                 counts = [metric.count(sample) for metric in self.metrics]
                 rows = [(index, self.row(sample))] if self.row else []
             except IMAGE_ERRORS as error:
@@ -117,7 +120,7 @@ class MapEvaluation:
         """
         total = len(self.truths.ids)
         chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-        key = hashlib.sha256(repr((self.truths.ids, self.maps.stamp(), settings)).encode()).hexdigest()
+        key = hashlib.sha256(repr((COUNTS, self.truths.ids, self.maps.stamp(), settings)).encode()).hexdigest()
         done, outcome = _load_state(state, key)
         finished = sum(len(chunks[i]) for i in done)
         saved = monotonic()

@@ -9,10 +9,9 @@ from mmentropy.ops.localizing.pixel_metrics import mass_shares
 from mmentropy.ops.localizing.protocol import current_localizer
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.registry import METRICS
-from mmentropy.structures import GT_MASK, PART_MASK
 
-from .box_localization import ground_truth_label, localizing_map
-from .counting import UNIT, CountingMetric, Counts, field, fixed, name_of, to_numpy
+from .counting import UNIT, CountingMetric, Counts, fixed
+from .samples import Case
 
 REGIONS = ('part', 'object', 'background')
 
@@ -43,18 +42,13 @@ class PartCoverageMetric(CountingMetric):
             raise ValueError(f"localizer={localizer!r} is never positive and has no mass; use 'weight'")
         self.interpolation = interpolation
 
-    def count(self, sample: dict) -> Counts:
+    def count_case(self, case: Case) -> Counts:
         """The shares of one image, in fixed point."""
-        mask = to_numpy(field(sample, GT_MASK, self)) > 0
-        part = to_numpy(field(sample, PART_MASK, self)) > 0
+        mask, part = case.mask, case.part_mask
         if part.shape != mask.shape:
-            raise ValueError(f'{name_of(sample)}: part_mask {part.shape} and gt_mask {mask.shape} differ in shape')
-        cam = localizing_map(sample, ground_truth_label(sample, self), self.localizer, self)
-        cam = resize_map(cam, mask.shape, self.interpolation)
-        try:
-            shares = mass_shares(cam, mask, part)
-        except ValueError as error:
-            raise ValueError(f'{name_of(sample)}: {error}') from error
+            raise ValueError(f'part_mask {part.shape} and gt_mask {mask.shape} differ in shape')
+        cam = resize_map(case.localizing_map(case.label, self.localizer), mask.shape, self.interpolation)
+        shares = mass_shares(cam, mask, part)
         counts = {'images': np.array(1), 'empty': np.array(shares is None)}
         if shares is not None:
             area = mass_shares(np.ones(mask.shape), mask, part)

@@ -21,12 +21,11 @@ from mmentropy.ops.localizing.pixel_metrics import (
 )
 from mmentropy.ops.localizing.protocol import current_localizer
 from mmentropy.ops.mapping.scaling import upsample_map
-from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.registry import METRICS
-from mmentropy.structures import CAM_LABELS, CAMS, GT_CLASS_MASKS, GT_MASK, GT_SEG_MAP, IGNORE_MASK
+from mmentropy.structures import CAMS
 
-from .box_localization import class_row, ground_truth_labels, localizing_map
-from .counting import UNIT, CountingMetric, Counts, field, name_of, to_numpy
+from .counting import UNIT, CountingMetric, Counts
+from .samples import Case
 from .thresholds import given_thresholds
 
 #: What a threshold is chosen for. F1⁻ is read at the threshold of F1⁺: its own best would be to find nothing.
@@ -62,8 +61,8 @@ class PixelLocalizationMetric(CountingMetric):
         threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'.
         threshold_from: JSON of another split's figures.
 
-    Reads ``gt_mask`` and, where they are, ``gt_class_masks``, ``gt_seg_map`` and ``ignore_mask``;
-    maps on a GPU are evaluated there. Results are per cent.
+    Reads ``gt_mask`` and, where they are, ``gt_class_masks``, ``gt_seg_map`` and ``ignore_mask``; maps on a GPU are
+    evaluated there. Results are per cent.
     """
 
     def __init__(
@@ -84,88 +83,69 @@ class PixelLocalizationMetric(CountingMetric):
         extra = [value for chosen in self.given.values() for value in chosen.values()]
         self.edges, self.protocol = histogram_edges(cam_interval, extra)
 
-    def count(self, sample: dict) -> Counts:
+    def count_case(self, case: Case) -> Counts:
         """The score histogram of one image, and of each of its classes; its scores at every threshold, fixed point."""
-        labels = ground_truth_labels(sample, self)
-        try:
-            mask = resize_mask(to_numpy(field(sample, GT_MASK, self)), self.eval_size)
-            masks = self._class_masks(sample, labels)
-            ignore = self._ignored(sample)
-            maps = [self._scores(sample, label) for label in labels]
-            histogram = self._histogram(torch.stack(maps).amax(0) if len(maps) > 1 else maps[0], mask, ignore)
-            by_class = [histogram] * len(labels)
-            if masks is not None and not (len(masks) == 1 and np.array_equal(masks[0], mask)):
-                by_class = [self._histogram(*pair, ignore) for pair in zip(maps, masks)]
-        except ValueError as error:
-            raise ValueError(f'{name_of(sample)}: {error}') from error
+        mask = resize_mask(case.mask, self.eval_size)
+        masks, left_out = case.class_masks(), case.left_out()
+        left_out = None if left_out is None else resize_mask(left_out, self.eval_size)
+        maps = [self._scores(case, label) for label in case.labels]
+        histogram = self._histogram(torch.stack(maps).amax(0) if len(maps) > 1 else maps[0], mask, left_out)
+        by_class = [histogram] * len(maps)
+        if masks is not None:
+            masks = [resize_mask(one, self.eval_size) for one in masks]
+            if len(masks) > 1 or not np.array_equal(masks[0], mask):
+                by_class = [self._histogram(*pair, left_out) for pair in zip(maps, masks)]
         confusion = confusions(histogram)
         per_image = np.stack([iou_score(confusion), *dice_scores(confusion)])
         return {
             'images': np.array(1),
             'union_only': np.array(masks is None),
             'histogram': histogram,
-            **{f'{CLASS}{label}': one for label, one in zip(labels, by_class)},
+            **{f'{CLASS}{label}': one for label, one in zip(case.labels, by_class)},
             'scores': np.round(np.nan_to_num(per_image) * UNIT).astype(np.int64),
             'scored': (~np.isnan(per_image[:, 0])).astype(np.int64),
         }
 
-    def _histogram(self, scores: torch.Tensor, mask: np.ndarray, ignore: np.ndarray | None) -> np.ndarray:
-        """(2, B) scores of background and foreground, counted on the scores' device."""
-        device = scores.device
-        left_out = None if ignore is None else torch.from_numpy(ignore).to(device)
-        edges = torch.from_numpy(self.edges).to(device)
-        return score_histogram(scores, torch.from_numpy(mask).to(device), left_out, edges).cpu().numpy()
-
-    def _class_masks(self, sample: dict, labels: list[int]) -> list[np.ndarray] | None:
-        """(H, W) bool of each label's own object; None where only the union of several is known."""
-        if sample.get(GT_CLASS_MASKS) is not None:
-            masks = to_numpy(sample[GT_CLASS_MASKS])
-            if len(masks) != len(labels):
-                raise ValueError(f'{GT_CLASS_MASKS} holds {len(masks)} masks for the {len(labels)} labels {labels}')
-        elif sample.get(GT_SEG_MAP) is not None:
-            seg_map = to_numpy(sample[GT_SEG_MAP])
-            masks = [seg_map == label + 1 for label in labels]
-        elif len(labels) == 1:
-            masks = [to_numpy(sample[GT_MASK])]
-        else:
-            return None
-        return [resize_mask(mask, self.eval_size) for mask in masks]
-
-    def _ignored(self, sample: dict) -> np.ndarray | None:
-        """(H, W) bool of the pixels left out unless they are foreground; None without any."""
-        ignore = None if sample.get(IGNORE_MASK) is None else to_numpy(sample[IGNORE_MASK])
-        if sample.get(GT_SEG_MAP) is not None:
-            border = to_numpy(sample[GT_SEG_MAP]) == IGNORE_LABEL
-            ignore = border if ignore is None else border | (ignore > 0)
-        return None if ignore is None else resize_mask(ignore, self.eval_size)
-
     def figures(self, totals: Counts) -> dict[str, float]:
         """Percentages and thresholds."""
-        pooled = totals['histogram']
-        classes = sorted(name for name in totals if name.startswith(CLASS))  # one order in every process
-        by_class = [average_precision(self._protocol_bins(totals[name])) for name in classes]
-        by_class = [value for value in by_class if value is not None]
-        if not by_class:
-            raise ValueError('PixelLocalizationMetric: no image of the split has a foreground pixel in its gt_mask')
-        by_class_name = 'classwise-union-PxAP' if totals['union_only'] else 'mPxAP'
-        results = {'PxAP': average_precision(self._protocol_bins(pooled)), by_class_name: float(np.mean(by_class))}
-        results |= {'empty_masks': int(totals['images'] - totals['scored'][0])}
-        results |= {'full_masks': int(totals['images'] - totals['scored'][2])}
-        curves = self._curves(totals, confusions(pooled))
-        grid = self.protocol[:-3]  # thresholds below 1
-        best = {name: int(grid[curves[name][grid].argmax()]) for name in CHOSEN}
-        results |= {f'Max{name}': float(curves[name][best[name]]) for name in CHOSEN}
-        results |= {f'{name}@oracle': float(curves[name][best[other]]) for name, other in COMPANIONS.items()}
-        results |= {f'threshold@{name}': float(self.edges[index]) for name, index in best.items()}
+        curves = self._curves(totals)
+        results = self._areas(totals) | {
+            'empty_masks': int(totals['images'] - totals['scored'][0]),
+            'full_masks': int(totals['images'] - totals['scored'][2]),
+        }
+        results |= self._at_best(curves)
         for suffix, chosen in self.given.items():
-            at = {name: int(np.searchsorted(self.edges, value)) for name, value in chosen.items()}
-            at |= {name: at[other] for name, other in COMPANIONS.items() if other in at}
-            results |= {f'{name}@{suffix}': float(curves[name][index]) for name, index in at.items()}
-            results |= {f'threshold@{name}@{suffix}': value for name, value in chosen.items()}
+            results |= self._at_given(curves, suffix, chosen)
         return results
 
-    def _curves(self, totals: Counts, pooled: np.ndarray) -> dict[str, np.ndarray]:
+    def _areas(self, totals: Counts) -> dict[str, float]:
+        """PxAP of all pixels, and its mean over the classes under the name that it deserves."""
+        classes = sorted(name for name in totals if name.startswith(CLASS))  # one order in every process
+        areas = [average_precision(self._protocol_bins(totals[name])) for name in classes]
+        areas = [area for area in areas if area is not None]
+        if not areas:
+            raise ValueError('PixelLocalizationMetric: no image of the split has a foreground pixel in its gt_mask')
+        mean = 'classwise-union-PxAP' if totals['union_only'] else 'mPxAP'
+        return {'PxAP': average_precision(self._protocol_bins(totals['histogram'])), mean: float(np.mean(areas))}
+
+    def _at_best(self, curves: dict[str, np.ndarray]) -> dict[str, float]:
+        """The maxima, their companions and their thresholds, of the protocol's thresholds below 1."""
+        grid = self.protocol[:-3]
+        best = {name: int(grid[curves[name][grid].argmax()]) for name in CHOSEN}
+        results = {f'Max{name}': float(curves[name][index]) for name, index in best.items()}
+        results |= {f'{name}@oracle': float(curves[name][best[other]]) for name, other in COMPANIONS.items()}
+        return results | {f'threshold@{name}': float(self.edges[index]) for name, index in best.items()}
+
+    def _at_given(self, curves: dict[str, np.ndarray], suffix: str, chosen: Mapping[str, float]) -> dict[str, float]:
+        """The figures at thresholds that were given, and these."""
+        at = {name: int(np.searchsorted(self.edges, value)) for name, value in chosen.items()}
+        at |= {name: at[other] for name, other in COMPANIONS.items() if other in at}
+        results = {f'{name}@{suffix}': float(curves[name][index]) for name, index in at.items()}
+        return results | {f'threshold@{name}@{suffix}': value for name, value in chosen.items()}
+
+    def _curves(self, totals: Counts) -> dict[str, np.ndarray]:
         """Each score over all edges, in per cent."""
+        pooled = confusions(totals['histogram'])
         means = 100 * (totals['scores'] / UNIT) / np.maximum(totals['scored'], 1)[:, None]
         fore, back = dice_scores(pooled)
         curves = dict(zip(('IoU', 'F1+', 'F1-'), means))
@@ -179,10 +159,16 @@ class PixelLocalizationMetric(CountingMetric):
         """Bins between extra thresholds joined to the protocol's."""
         return np.add.reduceat(histogram, self.protocol[:-1], axis=-1)
 
-    def _scores(self, sample: dict, label: int) -> torch.Tensor:
+    def _histogram(self, scores: torch.Tensor, mask: np.ndarray, left_out: np.ndarray | None) -> np.ndarray:
+        """(2, B) scores of background and foreground, counted on the scores' device."""
+        device = scores.device
+        ignore = None if left_out is None else torch.from_numpy(left_out).to(device)
+        edges = torch.from_numpy(self.edges).to(device)
+        return score_histogram(scores, torch.from_numpy(mask).to(device), ignore, edges).cpu().numpy()
+
+    def _scores(self, case: Case, label: int) -> torch.Tensor:
         """(H, W) in [0, 1]: by OpenCV on the CPU, as in the protocol; a class map on a GPU stays there."""
-        cams = sample.get(CAMS)
+        cams = case.sample.get(CAMS)
         if self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda:
-            row = class_row(field(sample, CAM_LABELS, self), label, sample)
-            return upsample_on_device(cams[row], self.eval_size)
-        return torch.from_numpy(upsample_map(localizing_map(sample, label, self.localizer, self), self.eval_size))
+            return upsample_on_device(cams[case.row(label)], self.eval_size)
+        return torch.from_numpy(upsample_map(case.localizing_map(label, self.localizer), self.eval_size))

@@ -80,14 +80,15 @@ def plot_curves(panels: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 def box_panels(metric: BoxLocalizationMetric, totals: Counts) -> list[dict[str, Any]]:
     """Accuracy over thresholds at each δ, with the maximum marked."""
-    size = metric.oracle_size
-    accuracy = 100 * totals['hits'][:size] / totals['cases']
+    accuracy = metric.accuracy(totals)
+    thresholds = metric.thresholds[: metric.oracle_size]
     curves, marks = {}, {}
-    for column, delta in enumerate(metric.iou_thrs):
-        best = int(accuracy[:, column].argmax())
-        label = f'IoU ≥ {delta} %: {accuracy[best, column]:.1f} at {metric.thresholds[best]:.3f}'
-        curves[label] = (metric.thresholds[:size], accuracy[:, column])
-        marks[label] = (metric.thresholds[best], accuracy[best, column])
+    for delta in metric.iou_thrs:
+        curve = accuracy[str(delta)][: metric.oracle_size]
+        best = int(curve.argmax())
+        label = f'IoU ≥ {delta} %: {curve[best]:.1f} at {thresholds[best]:.3f}'
+        curves[label] = (thresholds, curve)
+        marks[label] = (thresholds[best], curve[best])
     return [{'xlabel': 'threshold', 'ylabel': 'box accuracy (%)', 'curves': curves, 'marks': marks}]
 
 

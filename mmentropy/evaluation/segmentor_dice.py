@@ -6,8 +6,9 @@ from __future__ import annotations
 from mmentropy.registry import METRICS
 from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, GT_MASK
 
-from .counting import Counts, field
+from .counting import Counts
 from .dice import DiceMetric
+from .samples import Case
 
 
 @METRICS.register_module()
@@ -19,6 +20,7 @@ class SegmentorDiceMetric(DiceMetric):
 
     def count(self, sample: dict) -> Counts:
         """F1⁺ and F1⁻ of one image, in fixed point."""
-        found, truth = (field(sample, name, self)['data'].squeeze() > 0 for name in ('pred_sem_seg', 'gt_sem_seg'))
+        case = Case(sample, type(self).__name__)
+        found, truth = (case.need(name)['data'].squeeze() > 0 for name in ('pred_sem_seg', 'gt_sem_seg'))
         read = {name: sample[name] for name in ('img_path', 'sample_idx', 'sample_id') if name in sample}
         return super().count({**read, GT_LABEL: [0], GT_MASK: truth, CAMS: found[None].float(), CAM_LABELS: [-1]})

@@ -65,13 +65,9 @@ class _DataSets(dict):
         self.cfg = cfg
 
     def __missing__(self, split: str) -> Any:
-        from mmengine.registry import DATASETS, DefaultScope
+        from mmentropy.engine import build_dataset
 
-        loader = self.cfg.get(f'{split}_dataloader')
-        if loader is None:
-            raise KeyError(f'the config has no {split}_dataloader; name another split')
-        with DefaultScope.overwrite_default_scope(self.cfg.get('default_scope', 'mmpretrain')):
-            self[split] = DATASETS.build({**loader.dataset, 'pipeline': []})
+        self[split] = build_dataset(self.cfg, split, pipeline=[])
         return self[split]
 
 
@@ -135,7 +131,7 @@ class FeatureReader:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded, self.explainer = loaded, CAM(loaded.model)
-        self.explainer(torch.zeros(1, 3, *loaded.size, device=loaded.device))
+        self.explainer(loaded.example())
         classifier = self.explainer.anatomy.classifier if self.explainer.anatomy else None
         if classifier is None:
             raise ValueError(f'{type(loaded.model).__name__} has no linear classifier whose inputs could be read')
@@ -150,19 +146,30 @@ class FeatureReader:
         """(N, D) pooled features of RGB images of any size."""
         kept: list = []
         handle = self.classifier.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+
+        def read(inputs: torch.Tensor) -> np.ndarray:
+            run(self.loaded.model, inputs)
+            return kept.pop().float().cpu().numpy()
+
         with hooked([handle]), frozen(self.loaded.model), torch.no_grad():
-            run(self.loaded.model, self.loaded.inputs(images))
-        return kept[-1].float().cpu().numpy()
+            return np.stack(self.loaded.each(images, read))
 
-    def feature_maps(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(N, D, h, w) feature maps."""
+    def feature_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """A (D, h, w) feature map of each image."""
         with frozen(self.loaded.model), torch.no_grad():
-            return self.explainer.features(self.loaded.inputs(images))[0].float().cpu().numpy()
+            return self.loaded.each(images, lambda inputs: self.explainer.features(inputs)[0].float().cpu().numpy())
 
-    def best_maps(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """(N, h, w) raw map of the predicted class, and the (N,) classes."""
-        found = self.explainer(self.loaded.inputs(images), lambda logits: logits.argmax(1))
-        return found.maps[:, 0].float().cpu().numpy(), found.classes[:, 0].cpu().numpy()
+    def class_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The (C, h, w) raw maps of all classes, of each image."""
+        return self.loaded.each(images, lambda inputs: self.explainer(inputs).maps.float().cpu().numpy())
+
+    def best_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The (h, w) raw map of the predicted class, of each image."""
+
+        def read(inputs: torch.Tensor) -> np.ndarray:
+            return self.explainer(inputs, lambda logits: logits.argmax(1)).maps[:, 0].float().cpu().numpy()
+
+        return self.loaded.each(images, read)
 
 
 def crop(image: np.ndarray, box: np.ndarray | None, context: float = 0.0) -> np.ndarray:
@@ -198,7 +205,7 @@ def by_cam(
         normalize: ``max`` for that; ``minmax`` for a share of the height above the map's minimum, see
             :func:`mmentropy.ops.mapping.scaling.normalize_map`.
     """
-    maps, _ = reader.best_maps([photo.image for photo in batch])
+    maps = reader.best_maps([photo.image for photo in batch])
     boxes = [_map_boxes(cam, photo, threshold, normalize) for cam, photo in zip(maps, batch)]
     return [crop(photo.image, box[0] if len(box) else None) for photo, box in zip(batch, boxes)]
 
@@ -280,10 +287,10 @@ def class_units(
     ranked = rank_units(reader.weight, label, units)
     best: list[tuple[np.ndarray, list]] = [(np.zeros(0), []) for _ in ranked]
     for batch in batches(items, batch_size):
-        maps = reader.feature_maps([photo.image for photo in batch])[:, ranked]
+        maps = [units[ranked] for units in reader.feature_maps([photo.image for photo in batch])]
         for k in range(len(ranked)):
-            pairs = list(zip(maps[:, k], batch))
-            best[k] = keep_best(*best[k], maps[:, k].max((1, 2)), pairs, images)
+            pairs = [(chosen[k], photo) for chosen, photo in zip(maps, batch)]
+            best[k] = keep_best(*best[k], np.array([cam.max() for cam, _ in pairs]), pairs, images)
     found = []
     for unit, (values, pairs) in zip(ranked.tolist(), best):
         regions = []
@@ -320,8 +327,7 @@ def discover_patterns(
     """
     seen: dict[int, list[dict[int, float]]] = {}
     for batch in batches(items, batch_size):
-        explained = reader.explainer(reader.loaded.inputs([photo.image for photo in batch]))
-        for photo, maps in zip(batch, explained.maps.float().cpu().numpy()):
+        for photo, maps in zip(batch, reader.class_maps([photo.image for photo in batch])):
             for label in photo.labels.tolist():
                 cam = upsample_map(maps[label], photo.image.shape[:2], normalize=normalize)
                 seen.setdefault(label, []).append(object_shares(cam, photo.boxes, photo.box_labels, threshold))

@@ -37,6 +37,7 @@ from rich.console import Console
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
 from mmentropy.engine.config_options import add_config_options
+from mmentropy.engine.dataset_building import dataloader_of
 from mmentropy.engine.startup import build_runner, first_line, load_config
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
 from mmentropy.experiments.tables import columns_of, summarize, write_tables
@@ -90,12 +91,11 @@ class Run:
     def evaluation_configs(self) -> dict[str, Config]:
         """name -> config with the ``test_*`` keys of that evaluation and this run's model."""
         own = load_config(self.config, self.options)
-        configs = {'val': _judged_by(own, own.val_dataloader, own.val_evaluator)}
+        configs = {'val': _judged_by(own, own, 'val')}
         if own.get('test_dataloader') and own.test_dataloader != own.val_dataloader:
-            configs['test'] = _judged_by(own, own.test_dataloader, own.test_evaluator)
+            configs['test'] = _judged_by(own, own, 'test')
         for name, path in self.evaluations.items():
-            other = load_config(path, self.evaluation_options)
-            configs[name] = _judged_by(own, other.test_dataloader, other.test_evaluator)
+            configs[name] = _judged_by(own, load_config(path, self.evaluation_options), 'test')
         for name, cfg in configs.items():
             cfg.work_dir = str(self.directory / METRICS / name)
         return configs
@@ -409,7 +409,15 @@ def _error_of(run: Run, code: int) -> str:
     return f'{said} (log: {run.directory / LOG})'
 
 
-def _judged_by(cfg: Config, loader: Any, evaluator: Any) -> Config:
+def _judged_by(cfg: Config, judge: Config, split: str) -> Config:
+    """The model of one config, with the data and the evaluator of another's split as its ``test``.
+
+    Raises:
+        ValueError: where there are none.
+    """
+    loader, evaluator = dataloader_of(judge, split), judge.get(f'{split}_evaluator')
+    if evaluator is None:
+        raise ValueError(f'{judge.filename} has a {split}_dataloader, but no {split}_evaluator to judge the runs by')
     cfg = Config(cfg._cfg_dict.to_dict())
     cfg.test_dataloader, cfg.test_evaluator = loader, evaluator
     cfg.test_cfg = cfg.get('test_cfg') or {}

@@ -64,14 +64,9 @@ def truths_of(args: argparse.Namespace) -> Truths:
         from mmentropy.datasets.readers.wsol_metadata import read_metadata
 
         return MetadataTruths(read_metadata(args.metadata), args.mask_root, args.eval_size)
-    from mmengine.registry import init_default_scope
-    from mmpretrain.registry import DATASETS
+    from mmentropy.engine import build_dataset, load_config
 
-    from mmentropy.engine import load_config
-
-    config = load_config(args.config, args.cfg_options)
-    init_default_scope(config.get('default_scope', 'mmpretrain'))
-    return DatasetTruths(DATASETS.build(config[f'{args.split}_dataloader'].dataset))
+    return DatasetTruths(build_dataset(load_config(args.config, args.cfg_options), args.split))
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmentropy.ops.seeding.seeds import to_probabilities
 from mmentropy.safe_files import load_npz, write_whole
 
 
@@ -72,8 +73,7 @@ class ImageMaps:
         """(K + 1, h, w) scores that sum to one at each location."""
         if not self.background:
             raise ValueError('class maps without a background; a seed stage adds it')
-        scores = np.maximum(self.maps, 1e-5)
-        return scores / scores.sum(axis=0)
+        return to_probabilities(self.maps)
 
 
 def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = None) -> np.ndarray:

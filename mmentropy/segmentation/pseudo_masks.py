@@ -7,11 +7,12 @@ import numpy as np
 
 from mmentropy.datasets.palette import palette_png
 from mmentropy.ops.mapping.scaling import resize_map
+from mmentropy.ops.seeding.confusion import IGNORE
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
 from .files import ImageMaps, read_label_png, write_list
-from .stage import IGNORE, Context, ScoreStage, label_map
+from .stage import Context, ScoreStage, label_map
 
 
 @STAGES.register_module()

@@ -17,6 +17,7 @@ from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, una
 from mmentropy.ops.refining.pixel_adaptive import pixel_adaptive_refinement
 from mmentropy.ops.refining.random_walk import random_walk, sparse_affinity, transition_matrix
 from mmentropy.ops.refining.region_growing import grow_regions
+from mmentropy.ops.seeding.seeds import power_background, scale_to_peak, to_probabilities
 from mmentropy.registry import STAGES
 
 from .files import ImageMaps
@@ -43,8 +44,7 @@ class Refiner(ScoreStage):
 
 def at_image_size(scores: ImageMaps) -> np.ndarray:
     """(K + 1, H, W) probabilities at the image's size."""
-    resized = np.maximum(resize_map(scores.probabilities(), scores.size, 'bilinear'), 1e-5)
-    return resized / resized.sum(axis=0)
+    return to_probabilities(resize_map(scores.probabilities(), scores.size, 'bilinear'))
 
 
 def pydensecrf_marginals(
@@ -151,8 +151,8 @@ def shrink(scores: ImageMaps, image: np.ndarray, stride: int) -> tuple[np.ndarra
     """Probabilities and image at 1/stride of the image's size."""
     size = -(-scores.size[0] // stride), -(-scores.size[1] // stride)
     small = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA) if stride > 1 else image
-    probability = np.maximum(resize_map(scores.probabilities(), size, 'bilinear'), 1e-5)
-    return probability / probability.sum(axis=0), np.ascontiguousarray(small)
+    probability = to_probabilities(resize_map(scores.probabilities(), size, 'bilinear'))
+    return probability, np.ascontiguousarray(small)
 
 
 @STAGES.register_module()
@@ -216,8 +216,8 @@ class RandomWalkRefine(Refiner):
         device = None if ctx.device == 'cpu' else ctx.device
         walked = random_walk(probability, transition, self.log_steps, device)
         if self.alpha is not None:
-            classes = walked[1:] / np.maximum(walked[1:].max(axis=(1, 2), keepdims=True), 1e-12)
-            walked = np.concatenate([(1 - classes.max(axis=0, keepdims=True)) ** self.alpha, classes])
+            classes = scale_to_peak(walked[1:])
+            walked = np.concatenate([power_background(classes, self.alpha)[None], classes])
         return walked
 
 

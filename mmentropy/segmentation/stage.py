@@ -17,7 +17,8 @@ import torch
 from rich.progress import Progress
 
 from mmentropy.ops.mapping.scaling import resize_map
-from mmentropy.ops.seeding.seed_curve import IGNORE
+from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
+from mmentropy.ops.seeding.seeds import seed_map
 from mmentropy.safe_files import DiskFullError, remove_partial
 
 from .files import ImageMaps, write_list
@@ -194,22 +195,12 @@ def one_sentence(action: Any) -> str | None:
 def label_map(scores: ImageMaps) -> np.ndarray:
     """(H, W) uint8 classes at the image's size, 0 background: the best of the scores, resized bilinearly."""
     resized = resize_map(scores.maps, scores.size, 'bilinear')
-    lookup = np.concatenate([[0], scores.labels + 1]).astype(np.uint8)
-    return lookup[resized.argmax(axis=0)]
+    return seed_map(resized[1:], scores.labels, resized[0])
 
 
-def confusion(predicted: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
-    """(C, C) counts, rows the truth; 255 left out in the truth, and in the prediction counted as background."""
-    valid = truth != IGNORE
-    called = np.where(predicted == IGNORE, 0, predicted)[valid].astype(np.int64)
-    return np.bincount(truth[valid].astype(np.int64) * classes + called, minlength=classes**2).reshape(classes, classes)
-
-
-def mean_iou(counts: np.ndarray) -> dict[str, Any]:
-    """mIoU in per cent over the classes that occur, and the IoU of each."""
-    hit = np.diag(counts).astype(np.float64)
-    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
-    iou = np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+def iou_figures(counts: np.ndarray) -> dict[str, Any]:
+    """mIoU in per cent over the classes that occur, and the IoU of each, None where one does not."""
+    iou = class_iou(counts)
     return {
         'mIoU': round(100 * float(np.nanmean(iou)), 2) if np.isfinite(iou).any() else None,
         'IoU': [None if np.isnan(v) else round(100 * float(v), 2) for v in iou],
@@ -234,6 +225,6 @@ class ScoreStage(PerImageStage):
                 logger.warning('%s: not measured: %s', self.name, error)
                 continue
             if truth is not None:
-                total += confusion(predicted, truth, classes)
+                total += confusion_matrix(predicted, truth, classes)
                 measured += 1
-        return {**mean_iou(total), 'measured': measured} if measured else {'mIoU': None}
+        return {**iou_figures(total), 'measured': measured} if measured else {'mIoU': None}

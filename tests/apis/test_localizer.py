@@ -10,7 +10,6 @@ from torch import nn
 
 from mmentropy.apis import Localizer
 from mmentropy.apis.writing import ResultWriter
-from mmentropy.engine.model_loading import _pipeline_size
 from mmentropy.explain import METHODS
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
 
@@ -241,22 +240,6 @@ def test_config_file_and_ill_fitting_weights(tmp_path):
         Localizer('no-such-model')
 
 
-@pytest.mark.parametrize(
-    ('test', 'train', 'expected'),
-    [
-        ([{'type': 'ResizeEdge', 'scale': 256}, {'type': 'CenterCrop', 'crop_size': 224}], [], (224, 224)),
-        ([{'type': 'Resize', 'scale': (96, 64)}], [{'type': 'RandomCrop', 'crop_size': 32}], (64, 96)),
-        ([{'type': 'LoadImageFromFile'}], [{'type': 'RandomCrop', 'crop_size': 64}], (64, 64)),
-        ([], [{'type': 'RandomResizedCrop', 'scale': 160}, {'type': 'RandomFlip'}], (160, 160)),
-        ([], [], None),
-    ],
-)
-def test_input_size_is_read_from_the_pipelines(test, train, expected):
-    config = {'test_dataloader': {'dataset': {'dataset': {'pipeline': test}}}}
-    config['train_dataloader'] = {'dataset': {'pipeline': train}}
-    assert _pipeline_size(config) == expected
-
-
 def test_segmentor_of_mmseg():
     pytest.importorskip('mmseg', reason='mmsegmentation is not installed')
     from mmengine.config import Config
@@ -288,3 +271,35 @@ def test_segmentor_of_mmseg():
     inputs = torch.from_numpy(picture()).permute(2, 0, 1)[None].float() / 255
     np.testing.assert_allclose(found.maps, model(inputs, mode='tensor')[0].detach(), atol=1e-5)
     assert localizer(picture(), method='entropy')[0].maps.shape[0] == 1
+
+
+class Sizes(nn.Module):
+    """Notes the sizes of its inputs; one map, the brightness of 8×8 cells, and an empty one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, ...]] = []
+        self.cells = nn.Conv2d(3, 2, 8, 8, bias=False)
+        nn.init.constant_(self.cells.weight, 1 / 192)
+        self.fc = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(self.fc.weight)
+
+    def forward(self, x):
+        self.seen.append(tuple(x.shape))
+        return self.fc(self.cells(x).mean((2, 3)))
+
+
+def test_images_keep_their_proportions_where_the_pipeline_does():
+    """Wide, tall, wide: two sizes of inputs, results in order, and maps of the shape of each image."""
+    localizer = Localizer(Sizes(), batch_size=3)
+    localizer.loaded.size, localizer.loaded.keep_ratio = (64, 128), True
+    images = [np.full(shape, 9 * i, np.uint8) for i, shape in enumerate([(32, 64, 3), (90, 60, 3), (64, 128, 3)], 1)]
+    found = localizer(images, progress=False, classes=0)
+    assert localizer.loaded.model.seen[-2:] == [(2, 3, 64, 128), (1, 3, 96, 64)]
+    assert [one.maps.shape for one in found] == [(1, 8, 16), (1, 12, 8), (1, 8, 16)]
+    for one, image in zip(found, images):
+        level = ((image[0, 0, 0] / 255 - MEAN) / STD).mean()
+        np.testing.assert_allclose(one.maps, level, rtol=1e-5)
+    (alone,) = localizer(images[1], classes=0)
+    np.testing.assert_allclose(alone.maps, found[1].maps, rtol=1e-6)
+    assert Localizer(Sizes(), input_size=40).loaded.keep_ratio is False

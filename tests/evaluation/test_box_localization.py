@@ -172,9 +172,9 @@ def test_half_precision_maps_and_builds_from_any_scope():
     [
         ({'gt_bboxes': np.zeros((0, 4))}, ValueError, 'image_0.jpg: an image without a ground-truth box'),
         ({'gt_bboxes': None}, KeyError, "image_0.jpg has no 'gt_bboxes', which BoxLocalizationMetric reads"),
-        ({'cam_labels': torch.tensor([90, 91, 92])}, ValueError, 'image_0.jpg has maps of the classes'),
+        ({'cam_labels': torch.tensor([90, 91, 92])}, ValueError, 'image_0.jpg: it has maps of the classes'),
         ({'gt_label': torch.tensor([0, 1])}, KeyError, "image_0.jpg has no 'gt_bbox_labels'"),
-        ({'gt_label': torch.tensor([], dtype=int)}, ValueError, 'image_0.jpg has no label'),
+        ({'gt_label': torch.tensor([], dtype=int)}, ValueError, 'image_0.jpg: it has no label'),
         ({'cams': torch.full((4, 7, 7), float('nan'))}, ValueError, 'image_0.jpg: a score map holds NaN'),
     ],
 )

@@ -37,7 +37,8 @@ class Sum(CountingMetric):
 
     default_prefix = None
 
-    def count(self, sample):
+    def count_case(self, case):
+        sample = case.sample
         return {'n': np.array(1), 'sum': np.array(sample['sample_id']), 'by_class': np.eye(9, dtype=int)[sample['c']]}
 
     def figures(self, totals):

@@ -9,7 +9,7 @@ import pytest
 from samples import evaluate, make_samples
 
 from mmentropy.evaluation import BoxLocalizationMetric, EntropyMetric
-from mmentropy.evaluation.map_files import MapFolder, OneMap, read_map, read_predictions, with_map
+from mmentropy.evaluation.map_files import MapFolder, OneMap, StoredMaps, read_map, read_predictions, with_map
 from mmentropy.evaluation.offline import CHUNK, MapEvaluation
 
 TINY = {'eval_size': 32, 'cam_interval': 0.02}
@@ -51,7 +51,9 @@ def folder(tmp_path):
 def expected_figures(number: int = NUMBER, without: tuple[int, ...] = ()) -> dict:
     rng = np.random.default_rng(0)
     truths = Samples()
-    samples = [with_map(truths[i], rng.integers(0, 256, (9, 9)).astype(np.float32)) for i in range(NUMBER)]
+    samples = [
+        with_map(truths[i], StoredMaps(rng.integers(0, 256, (1, 9, 9)).astype(np.float32))) for i in range(NUMBER)
+    ]
     return evaluate(
         BoxLocalizationMetric(**TINY), [s for i, s in enumerate(samples) if i not in without and i < number]
     )

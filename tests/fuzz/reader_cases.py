@@ -33,7 +33,7 @@ from mmentropy.datasets import (
 from mmentropy.datasets.readers.parsing import read_voc_xml
 from mmentropy.datasets.readers.wsol_metadata import read_metadata
 from mmentropy.datasets.transforms.sample_loading import BadSampleError, LoadLocalizationMasks, load_sample
-from mmentropy.evaluation.map_files import read_map, read_predictions
+from mmentropy.evaluation.map_files import read_map, read_maps, read_predictions
 from mmentropy.evaluation.offline import Outcome, _load_state, _save_state
 from mmentropy.evaluation.thresholds import load_thresholds
 from mmentropy.image_files import read_image
@@ -176,7 +176,8 @@ def result(folder: Path) -> None:
     (folder / 'maps').mkdir(exist_ok=True)
     arrays = dict(labels=np.array([1]), class_names=np.array(['a']), scores=np.array([0.5]), maps=np.zeros((1, 2, 2)))
     boxes = dict(boxes=np.ones((2, 4)), box_counts=np.array([2]), size=np.array([2, 2]), threshold=0.2, settings='s')
-    (folder / 'maps/a.npz').write_bytes(npz(**arrays, **boxes))
+    read = dict(normalize='max', ranking=np.array([1]))
+    (folder / 'maps/a.npz').write_bytes(npz(**arrays, **boxes, **read))
 
 
 def index_cache(folder: Path) -> None:
@@ -256,6 +257,11 @@ CASES: dict[str, Case] = {
     ),
     'map npz': Case(
         content('a.npz', npz(cam=np.eye(5, dtype=np.float32))), lambda folder: read_map(folder / 'a.npz'), ('a.npz',)
+    ),
+    'maps npz': Case(
+        content('a.npz', npz(maps=np.ones((2, 3, 4), np.float32), labels=np.arange(2), ranking=np.arange(2))),
+        lambda folder: read_maps(folder / 'a.npz'),
+        ('a.npz',),
     ),
     'map in npz': Case(
         content('a.npz', npy(np.eye(5, dtype=np.float16))),

@@ -49,3 +49,12 @@ def test_onnxruntime_gives_scores_and_maps_of_photographs(tmp_path, neck, to_rgb
         np.testing.assert_allclose(score, one.scores, atol=1e-4)
         np.testing.assert_allclose(cam, one.maps, atol=1e-4 * np.abs(one.maps).max())
     assert [p.name for p in tmp_path.iterdir()] == ['m.onnx']
+
+
+def test_an_export_of_images_of_all_proportions_asks_for_a_size(tmp_path):
+    loaded = load_model(small({'type': 'GlobalAveragePooling'}), device='cpu', random_weights=True)
+    loaded.size, loaded.keep_ratio = (64, 256), True
+    with pytest.raises(ValueError, match='one input size: give it'):
+        export_onnx(loaded, tmp_path / 'm.onnx')
+    loaded.fix_size((64, 96))
+    assert export_onnx(loaded, tmp_path / 'm.onnx').anatomy.channels == 64

@@ -24,9 +24,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmentropy.evaluation import BoxLocalizationMetric, GridPointingMetric, PixelLocalizationMetric, save_metrics
-    from mmentropy.evaluation.grid_pointing import TILE_BBOX
     from mmentropy.evaluation.map_files import OneMap
     from mmentropy.evaluation.offline import MapEvaluation
+    from mmentropy.evaluation.samples import TILE_BBOX
     from mmentropy.ops.localizing.boxes import center_map
 
     truths = truths_of(args)

@@ -37,7 +37,7 @@ def main() -> None:
     )
     if evaluation.truths.masks:
         raise ValueError('the kinds of errors are defined for boxes, and these ground truths are masks')
-    evaluation.row = functools.partial(analyse_sample, metric=metric, threshold=metric.threshold, **metric.options)
+    evaluation.row = functools.partial(analyse_sample, threshold=metric.threshold, **metric.options)
     outcome = run_with_progress(evaluation, args, out)
     if outcome.rows:
         for name, value in write_tables([row for _, row in outcome.rows], out).items():

@@ -3,29 +3,16 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmentropy.ops.seeding.seed_losses import balanced_seed_cost, one_hot_cues
 from mmentropy.registry import MODELS
-
-
-def seeds_of(label: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """(B, C, H, W) float cues: of a (B, H, W) class map, or of cues that already have that shape."""
-    if label.ndim == 4:
-        return label.float()
-    sure = label != ignore_index
-    return F.one_hot(label.long().where(sure, 0), num_classes).permute(0, 3, 1, 2) * sure[:, None].float()
 
 
 @MODELS.register_module()
 class BalancedSeedLoss(nn.Module):
-    r"""DSRG's seed loss (Huang et al., CVPR 2018), the mean over the images of
-
-    .. math:: -\frac{1}{|S_{fg}|} \sum_{c > 0} \sum_{u \in S_c} \log p_{u,c}
-              - \frac{1}{|S_{bg}|} \sum_{u \in S_0} \log p_{u,0};
-
-    a part without a seed is zero. Locations without a seed teach nothing.
+    """DSRG's seed loss (Huang et al., CVPR 2018): the mean over the images of
+    :func:`~mmentropy.ops.seeding.seed_losses.balanced_seed_cost`.
 
     Args:
         loss_weight: factor.
@@ -54,13 +41,6 @@ class BalancedSeedLoss(nn.Module):
             ignore_index: see ``label``.
             avg_factor: divisor in place of the number of images.
         """
-        seeds = seeds_of(label, cls_score.shape[1], ignore_index)
-        if seeds.shape != cls_score.shape:
-            raise ValueError(f'seeds {tuple(seeds.shape)} and logits {tuple(cls_score.shape)} must have one shape')
-        cost = -(seeds * cls_score.float().log_softmax(dim=1))
-        if weight is not None:
-            cost = cost * weight[:, None]
-        cost, count = cost.sum(dim=(2, 3)), seeds.sum(dim=(2, 3))
-        fg = cost[:, 1:].sum(dim=1) / count[:, 1:].sum(dim=1).clamp(min=1)
-        bg = cost[:, 0] / count[:, 0].clamp(min=1)
-        return self.loss_weight * torch.sum(fg + bg) / (len(cost) if avg_factor is None else avg_factor)
+        cues = label.float() if label.ndim == 4 else one_hot_cues(label, cls_score.shape[1], ignore_index)
+        cost = balanced_seed_cost(cls_score, cues, weight)
+        return self.loss_weight * cost.sum() / (len(cost) if avg_factor is None else avg_factor)

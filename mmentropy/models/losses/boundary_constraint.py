@@ -5,19 +5,17 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mmentropy.ops.seeding.seed_losses import boundary_divergence, one_hot_cues
 from mmentropy.registry import MODELS
-
-from .balanced_seed import seeds_of
 
 
 @MODELS.register_module()
 class BoundaryConstraintLoss(nn.Module):
-    r"""SEC's constrain-to-boundary loss (Kolesnikov and Lampert, ECCV 2016), the mean over locations of
+    """SEC's constrain-to-boundary loss (Kolesnikov and Lampert, ECCV 2016): the mean over the locations of
+    :func:`~mmentropy.ops.seeding.seed_losses.boundary_divergence`.
 
-    .. math:: KL(q_u \| p_u) = \sum_c q_{u,c} \log\frac{q_{u,c}}{p_{u,c}}
-
-    with q the dense CRF's marginals of the network's own prediction p. q is taken as a constant. A hard class map
-    counts as one-hot q, for which this is the cross-entropy.
+    The marginals q are those of a dense CRF on the network's own prediction p. A hard class map counts as one-hot q,
+    for which this is the cross-entropy.
 
     Args:
         loss_weight: factor.
@@ -47,11 +45,8 @@ class BoundaryConstraintLoss(nn.Module):
             ignore_index: see ``label``.
             avg_factor: divisor in place of the number of locations that count.
         """
-        q = seeds_of(label, cls_score.shape[1], ignore_index).detach()
-        if q.shape != cls_score.shape:
-            raise ValueError(f'marginals {tuple(q.shape)} and logits {tuple(cls_score.shape)} must have one shape')
-        # xlogy gives 0 · log 0 = 0
-        divergence = (q.xlogy(q) - q * cls_score.float().log_softmax(dim=1)).sum(dim=1)
+        q = label.float() if label.ndim == 4 else one_hot_cues(label, cls_score.shape[1], ignore_index)
+        divergence = boundary_divergence(cls_score, q)
         if weight is not None:
             divergence = divergence * weight
         count = (q.sum(dim=1) > 0).sum().clamp(min=1) if avg_factor is None else avg_factor

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-IGNORE = 255
+from .seeds import IGNORE
 
 
 class SeedCurve(NamedTuple):
@@ -87,13 +87,6 @@ def seed_histogram(
         above = kind = np.zeros_like(truth)
     index = (truth * shape[1] + kind) * shape[2] + above
     return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape)
-
-
-def confusion_at(histogram: np.ndarray, index: int) -> np.ndarray:
-    """(C, C) confusion, rows the truth, at ``thresholds[index]``."""
-    foreground = histogram[..., index + 1 :].sum(axis=-1)
-    background = histogram.sum(axis=(1, 2)) - foreground.sum(axis=1)
-    return np.concatenate([background[:, None], foreground], axis=1)
 
 
 def seed_curve(histogram: np.ndarray, thresholds: np.ndarray) -> SeedCurve:

@@ -7,7 +7,8 @@ import numpy as np
 
 from mmentropy.ops.mapping.scaling import resize_map
 
-IGNORE = 255
+from .confusion import IGNORE
+
 #: SEC's and DSRG's cue resolution for 321² inputs at stride 8.
 CUE_SIZE = (41, 41)
 
@@ -17,6 +18,23 @@ def scale_to_peak(maps: np.ndarray) -> np.ndarray:
     maps = np.maximum(np.asarray(maps, np.float32), 0)
     peak = maps.max(axis=(-2, -1), keepdims=True)
     return maps / np.where(peak > 0, peak, 1)
+
+
+def to_probabilities(scores: np.ndarray, floor: float = 1e-5) -> np.ndarray:
+    r"""Scores as probabilities at each location, :math:`p_c = \max(s_c, \epsilon) / \sum_k \max(s_k, \epsilon)`.
+
+    Args:
+        scores: (K + 1, H, W), background first.
+        floor: ε, so that a probability has a logarithm; where all scores are lower, every class is as likely.
+
+    Returns:
+        (K + 1, H, W) that sum to one over the classes.
+
+    >>> to_probabilities(np.array([[[3.0, 0.0]], [[1.0, 0.0]]]))[:, 0].tolist()
+    [[0.75, 0.5], [0.25, 0.5]]
+    """
+    scores = np.maximum(scores, floor)
+    return scores / scores.sum(axis=0)
 
 
 def power_background(scores: np.ndarray, alpha: float = 4.0) -> np.ndarray:

@@ -13,6 +13,7 @@ from mmentropy.ops.seeding.seeds import (
     power_background,
     scale_to_peak,
     seed_map,
+    to_probabilities,
 )
 
 SCORES = np.array([[[0.1, 0.6, 0.2]], [[0.3, 0.5, 0.04]]])
@@ -36,6 +37,12 @@ def test_backgrounds():
         entropy_background(np.array([[np.nan]]))
     with pytest.raises(ValueError, match='highest must be positive'):
         entropy_background(entropy, highest=0)
+
+
+def test_to_probabilities():
+    scores = np.array([[[2.0, -1.0, 0.0]], [[6.0, 0.5, 0.0]]])
+    np.testing.assert_allclose(to_probabilities(scores, 0.5), [[[0.25, 0.5, 0.5]], [[0.75, 0.5, 0.5]]])
+    np.testing.assert_allclose(to_probabilities(scores).sum(axis=0), 1)
 
 
 def test_seed_map():

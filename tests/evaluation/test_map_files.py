@@ -1,0 +1,77 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Files of maps: which one belongs to which image, and what is in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mmentropy.evaluation.map_files import MapFolder, StoredMaps, read_maps, with_map
+
+CAMS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+
+
+def test_leading_folders_may_be_missing_where_the_rest_is_one_images_alone(tmp_path):
+    ids = ['images/a/x.jpg', 'images/b/x.jpg', 'images/b/y.jpg', 'other/b/y.jpg']
+    for name in ('a/x.jpg', 'b/x', 'b/y'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f'{name}.npy', np.zeros((2, 2)))
+    maps = MapFolder(tmp_path, ids)
+    assert {i: p.relative_to(tmp_path).as_posix() for i, p in maps.paths.items()} == {
+        'images/a/x.jpg': 'a/x.jpg.npy',
+        'images/b/x.jpg': 'b/x.npy',
+    }
+    assert [path.name for path in maps.strangers] == ['y.npy']  # of two images, so of none
+
+
+def test_one_map_serves_every_class(tmp_path):
+    np.save(tmp_path / 'a.npy', CAMS[0])
+    np.savez(tmp_path / 'b.npz', cam=CAMS[0], other=np.zeros(3))
+    for name in ('a.npy', 'b.npz'):
+        stored = read_maps(tmp_path / name)
+        np.testing.assert_array_equal(stored.cams, CAMS[:1])
+        assert (stored.labels.tolist(), stored.ranking) == ([-1], None)
+    sample = with_map({'gt_label': np.array([7])}, stored)
+    assert sample['cam_labels'].tolist() == [-1]
+
+
+def test_maps_of_classes(tmp_path):
+    np.savez(tmp_path / 'a.npz', maps=CAMS.astype(np.float16), labels=[5, 2], ranking=[2, 9], settings='x')
+    stored = read_maps(tmp_path / 'a.npz')
+    np.testing.assert_array_equal(stored.cams, CAMS)
+    assert stored.cams.dtype == np.float32
+    assert (stored.labels.tolist(), stored.ranking) == ([5, 2], [2, 9])
+    sample = with_map({'gt_label': np.array([2])}, stored)
+    np.testing.assert_array_equal(sample['cams'], CAMS)
+    assert sample['cam_labels'].tolist() == [5, 2]
+    assert sample['pred_label'].tolist() == [2]  # the file's own ranking …
+    assert with_map({'gt_label': np.array([2])}, stored, [5])['pred_label'].tolist() == [5]  # … unless another is given
+    with pytest.raises(ValueError, match=r'maps of the classes \[5, 2\] but not of its own, 3; .* --classes all'):
+        with_map({'gt_label': np.array([2, 3])}, stored)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        dict(maps=CAMS, labels=[1]),
+        dict(maps=CAMS[0], labels=[1, 2]),
+        dict(maps=CAMS, labels=[1.0, 2.0]),
+        dict(maps=CAMS[:0], labels=np.zeros(0, int)),
+        dict(maps=CAMS, labels=[1, 2], ranking=[-1]),
+        dict(maps=CAMS, labels=[1, 2], ranking=[10**9]),
+    ],
+)
+def test_maps_and_labels_that_do_not_go_together(content, tmp_path):
+    np.savez(tmp_path / 'a.npz', **content)
+    with pytest.raises(ValueError, match=r'a\.npz holds maps of the shape .*expected \(K, height, width\) and \(K,\)'):
+        read_maps(tmp_path / 'a.npz')
+
+
+def test_values_are_checked_map_by_map(tmp_path):
+    np.savez(tmp_path / 'a.npz', maps=np.where(CAMS == 7, np.nan, CAMS), labels=[1, 2])
+    with pytest.raises(ValueError, match=r'a\.npz holds 1 NaN or infinite values'):
+        read_maps(tmp_path / 'a.npz')
+
+
+def test_stored_maps_need_no_labels():
+    assert StoredMaps(CAMS[:1]).labels.tolist() == [-1]
