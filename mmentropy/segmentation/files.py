@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmentropy.image_files import read_image
 from mmentropy.ops.seeding.seeds import to_probabilities
 from mmentropy.safe_files import load_npz, write_whole
 
@@ -98,6 +99,21 @@ def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = 
     if size is not None and values.shape != tuple(size):
         raise ValueError(f'{path}: the mask has size {values.shape}, the image {tuple(size)}')
     return values.astype(np.uint8)
+
+
+def read_saliency(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) float32 in [0, 1] of a grey image, white on what stands out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read, has colours, or another size than the image.
+    """
+    pixels = read_image(path, exif=False)
+    if pixels.shape[:2] != tuple(size):
+        raise ValueError(f'{path}: the saliency map has size {pixels.shape[:2]}, the image {tuple(size)}')
+    if (pixels != pixels[..., :1]).any():
+        raise ValueError(f'{path}: found colours; a saliency map is a grey image, white on what stands out')
+    return pixels[..., 0].astype(np.float32) / 255
 
 
 def write_list(path: Path, lines: Iterable[str]) -> None:

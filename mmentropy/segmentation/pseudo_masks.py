@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mmentropy.datasets.palette import palette_png
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.seeding.confusion import IGNORE
+from mmentropy.ops.seeding.seeds import confident_map
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
@@ -24,6 +27,8 @@ class PseudoMasks(ScoreStage):
     Args:
         name, source: ``source`` wrote scores with a background.
         confidence: pixels whose best probability is lower become 255, which training leaves out; 0 keeps all.
+        band: (low, high) of IRN: a class where its score is above ``high``, background where every class' score is at
+            most ``low``, 255 between; e.g. (0.05, 0.3). In place of ``confidence`` and of the seeds' background.
         ignore_empty: leave out images in which some label has no pixel at all.
     """
 
@@ -31,16 +36,27 @@ class PseudoMasks(ScoreStage):
     SECONDS, BYTES = 0.02, 5_000
 
     def __init__(
-        self, name: str = 'masks', source: str | None = None, confidence: float = 0.0, ignore_empty: bool = False
+        self,
+        name: str = 'masks',
+        source: str | None = None,
+        confidence: float = 0.0,
+        ignore_empty: bool = False,
+        band: Sequence[float] | None = None,
     ) -> None:
         super().__init__(name, source)
-        self.confidence, self.ignore_empty = confidence, ignore_empty
+        if band is not None and (confidence or len(band) != 2 or band[0] > band[1]):
+            raise ValueError(f'{name}: band is (low, high), without confidence; got {band} and confidence {confidence}')
+        self.confidence, self.ignore_empty, self.band = confidence, ignore_empty, band
 
     def process(self, ctx: Context, key: str) -> None:
         scores = ImageMaps.load(ctx.folder(self.source) / f'{key}.npz')
         if not np.isin(scores.labels, ctx.data.labels(key)).all():
             raise ValueError(f'{key}: {self.source} has scores of classes {scores.labels.tolist()} that it has not')
-        mask = label_map(scores)
+        if self.band is not None:
+            maps = resize_map(scores.maps[1:] if scores.background else scores.maps, scores.size, 'bilinear')
+            mask = confident_map(maps, scores.labels, *self.band)
+        else:
+            mask = label_map(scores)
         if self.ignore_empty and not np.isin(scores.labels + 1, mask).all():
             raise ValueError(f'{key}: one of its labels has no pixel, and ignore_empty leaves such an image out')
         if self.confidence:

@@ -325,39 +325,13 @@ def test_wrong_pipelines(voc, chain, tmp_path):
     with pytest.raises(ValueError, match="stage 'seed' calls itself 'cues'; leave its name out"):
         build(dict(seed=dict(type='Seed', name='cues')), voc, tmp_path)
     with pytest.raises(ValueError, match='background must be one of'):
-        build([dict(type='Seed', background='saliency')], voc, tmp_path)
+        build([dict(type='Seed', background='white')], voc, tmp_path)
     with pytest.raises(FileNotFoundError, match=r'pipeline config nowhere\.py does not exist'):
         SeedPipeline.from_config('nowhere.py')
     path = tmp_path / 'train.py'
     path.write_text('model = dict()')
     with pytest.raises(ValueError, match="has 'data' and 'stages'"):
         SeedPipeline.from_config(path)
-
-
-@pytest.mark.parametrize('background', ['power', 'entropy', 'constant'])
-def test_backgrounds(voc, background, tmp_path):
-    """The seed stage stacks its background on the maps, peak-scaled."""
-    rng = np.random.default_rng(0)
-    maps, entropy = rng.uniform(size=(1, 64, 64)).astype(np.float16), rng.uniform(size=(64, 64)).astype(np.float16)
-    key = voc.ids()[0]
-    (tmp_path / 'maps').mkdir()
-    (tmp_path / 'seed').mkdir()
-    ImageMaps(voc.labels(key)[:1], maps, (64, 64), entropy).save(tmp_path / f'maps/{key}.npz')
-    from mmentropy.segmentation import Seed
-
-    stage = Seed(source='maps', background=background, threshold=0.3, alpha=2, power=2, scale=0.5)
-    stage.process(Context(tmp_path, voc), key)
-    got = ImageMaps.load(tmp_path / f'seed/{key}.npz')
-    scaled = maps[0].astype(np.float32) / maps.max()
-    e = entropy.astype(np.float32)
-    want = {
-        'constant': np.full_like(scaled, 0.3),
-        'power': (1 - scaled) ** 2,
-        'entropy': 0.5 * ((e - e.min()) / np.ptp(e)) ** 2,
-    }[background]
-    assert got.background
-    np.testing.assert_allclose(got.maps[1], scaled, atol=1e-3)
-    np.testing.assert_allclose(got.maps[0], want, atol=1e-3)
 
 
 def test_confidence_band(voc, finished, tmp_path):

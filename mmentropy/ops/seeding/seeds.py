@@ -80,6 +80,25 @@ def entropy_background(entropy: np.ndarray, power: float = 1.0, highest: float |
     return ((entropy - low) / (span if span > 0 else 1)) ** np.float32(power)
 
 
+def saliency_background(saliency: np.ndarray, power: float = 1.0) -> np.ndarray:
+    r"""What does not stand out is background, :math:`b = (1 - s)^\gamma`.
+
+    Args:
+        saliency: (H, W) in [0, 1], high on objects.
+        power: γ; larger means less background.
+
+    Returns:
+        (H, W) float32 in [0, 1].
+
+    >>> saliency_background(np.array([[0.0, 0.5, 1.0]]), power=2).tolist()
+    [[1.0, 0.25, 0.0]]
+    """
+    saliency = np.asarray(saliency, np.float32)
+    if not (saliency.min() >= 0 and saliency.max() <= 1):
+        raise ValueError(f'saliency lies in [0, 1], found {saliency.min():g} to {saliency.max():g}')
+    return (1 - saliency) ** np.float32(power)
+
+
 def seed_map(scores: np.ndarray, labels: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Hard seeds: the best class where it beats the background, else 0.
 

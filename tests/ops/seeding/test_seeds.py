@@ -11,6 +11,7 @@ from mmentropy.ops.seeding.seeds import (
     dsrg_cues,
     entropy_background,
     power_background,
+    saliency_background,
     scale_to_peak,
     seed_map,
     to_probabilities,
@@ -37,6 +38,9 @@ def test_backgrounds():
         entropy_background(np.array([[np.nan]]))
     with pytest.raises(ValueError, match='highest must be positive'):
         entropy_background(entropy, highest=0)
+    np.testing.assert_allclose(saliency_background(np.array([[0, 0.5, 1]]), 2), [[1, 0.25, 0]])
+    with pytest.raises(ValueError, match=r'saliency lies in \[0, 1\], found 0 to 255'):
+        saliency_background(np.array([[0, 255]]))
 
 
 def test_to_probabilities():
