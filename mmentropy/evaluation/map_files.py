@@ -29,11 +29,13 @@ class StoredMaps:
         cams: (K, h, w) float32.
         labels: (K,) their classes; −1 for a map that serves whatever class is asked for.
         ranking: the image's classes, best first, as the model that made the maps predicts them; None if not told.
+        size: (height, width) of the image that the maps were made of; None if not told.
     """
 
     cams: np.ndarray
     labels: np.ndarray = field(default_factory=lambda: np.array([-1]))
     ranking: list[int] | None = None
+    size: tuple[int, int] | None = None
 
 
 class MapFolder:
@@ -158,7 +160,9 @@ def read_maps(path: str | Path) -> StoredMaps:
             f'(K, height, width) and (K,), and a ranking of classes from 0 to {MOST_CLASSES - 1}'
         )
     cams = np.stack([_one_map(cam, path) for cam in cams])
-    return StoredMaps(cams, labels.astype(np.int64), ranking.tolist() if len(ranking) else None)
+    size = content.get('size', np.zeros(0, np.int64))
+    told = (int(size[0]), int(size[1])) if size.shape == (2,) and size.dtype.kind in 'iu' else None
+    return StoredMaps(cams, labels.astype(np.int64), ranking.tolist() if len(ranking) else None, told)
 
 
 def _are_classes(labels: np.ndarray) -> bool:
@@ -224,8 +228,14 @@ def with_map(sample: dict, stored: StoredMaps, ranked: Sequence[int] | None = No
     Fewer than five ranked classes say only whether the first is right.
 
     Raises:
-        ValueError: if there are maps of other classes only.
+        ValueError: if there are maps of other classes only, or of the image turned on its side.
     """
+    shape = tuple(int(side) for side in sample.get('ori_shape', ())[:2])
+    if stored.size and stored.size != shape and stored.size[::-1] == shape:
+        raise ValueError(
+            f'the maps are of an image {stored.size[0]} high and {stored.size[1]} wide, its boxes and masks of one of '
+            f'{shape[0]} by {shape[1]}: it was turned by its EXIF tag; make the maps with localize.py --as-stored'
+        )
     own = [label for label in np.asarray(sample[GT_LABEL]).reshape(-1).tolist() if label not in stored.labels]
     if own and -1 not in stored.labels:
         raise ValueError(

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from run_tool import run_tool
 from small_classifier import CONFIG
 
@@ -92,6 +94,24 @@ def test_maps_of_another_class_are_not_taken_for_the_images_own(photos):
     said = figures(photos, 'one/maps', code=1)
     assert 'there are maps of the classes [2] but not of its own, 0' in said
     assert '6 faults' in said
+
+
+def test_maps_of_a_turned_photograph_do_not_meet_its_stored_boxes(photos, tmp_path):
+    """A camera's tag turns the first photograph; its box is in stored pixels."""
+    for name in ('images', 'meta', 'c.py', 'w.pth'):
+        (shutil.copytree if (photos / name).is_dir() else shutil.copy)(photos / name, tmp_path / name)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(tmp_path / 'images/class_0/0.png') as image:
+        image.load()
+    image.save(tmp_path / 'images/class_0/0.png', exif=exif)
+    localize(tmp_path, 'turned', '--classes', 'all')
+    said = figures(tmp_path, 'turned/maps', code=1)
+    assert 'class_0/0.png: the maps are of an image 64 high and 48 wide, its boxes and masks of one of 48 by 64' in said
+    assert '--as-stored' in said
+    localize(tmp_path, 'stored', '--classes', 'all', '--as-stored')
+    localize(photos, 'untagged', '--classes', 'all')
+    assert figures(tmp_path, 'stored/maps') == figures(photos, 'untagged/maps')
 
 
 def test_compare_then_report_then_eval_maps(tmp_path):
