@@ -15,6 +15,8 @@ The contours are those of the WSOL protocol (Choe et al., CVPR 2020).
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from mmentropy.ops.jit import F64, I32, I64, U8, announce_compilation, jit
@@ -55,28 +57,117 @@ def _representatives(connectivity: int) -> U8:
 _REPRESENTATIVES = {4: _representatives(4), 8: _representatives(8)}
 
 
-@jit
-def _find(parent: I32, p: int) -> int:
-    """The root of pixel p's component; path halving, so that later walks are shorter.
+#: Columns of a root's row while pixels join: its box, and the step since when that stands.
+_X0, _Y0, _X1, _Y1, _SINCE = range(5)
 
-    Args:
-        parent: (P,) of the padded pixels; a root is its own parent.
-        p: a pixel that has joined.
-    """
+#: Without numba's reference counting of arrays, which would cost more than what these do; they allocate nothing.
+_leaf = functools.partial(jit, _nrt=False)
+
+
+@_leaf
+def _find(parent: I32, p: int) -> int:
+    """The root of pixel p's component, which has joined; path halving, so that later walks are shorter."""
     while parent[p] != p:
         parent[p] = parent[parent[p]]
         p = parent[p]
     return p
 
 
-@jit
-def _write(out: I32, n: int, box: I32, root: int, first: int, last: int) -> int:
-    """Row n of ``out`` (R, 6) = the box of a root and the steps, both inclusive, over which it stood; returns n + 1."""
+@_leaf
+def _write(boxes: I32, root: int, last: int, out: I32, n: int) -> int:
+    """Row n of ``out`` (R, 6) = a root's box and the steps, both inclusive, over which it stood; the next free row.
+
+    Nothing is written where the box stands since a later step than ``last``.
+    """
+    if boxes[root, _SINCE] > last:
+        return n
     for k in range(4):
-        out[n, k] = box[root, k]
-    out[n, 4] = first
+        out[n, k] = boxes[root, _X0 + k]
+    out[n, 4] = boxes[root, _SINCE]
     out[n, 5] = last
     return n + 1
+
+
+@_leaf
+def _enlarge(boxes: I32, root: int, x0: int, y0: int, x1: int, y1: int, step: int, out: I32, n: int) -> int:
+    """Let a root's box take in another; the box that stood until now is written down."""
+    if x0 < boxes[root, _X0] or y0 < boxes[root, _Y0] or x1 > boxes[root, _X1] or y1 > boxes[root, _Y1]:
+        n = _write(boxes, root, step - 1, out, n)
+        boxes[root, _SINCE] = step
+        boxes[root, _X0] = min(boxes[root, _X0], x0)
+        boxes[root, _Y0] = min(boxes[root, _Y0], y0)
+        boxes[root, _X1] = max(boxes[root, _X1], x1)
+        boxes[root, _Y1] = max(boxes[root, _Y1], y1)
+    return n
+
+
+@_leaf
+def _lives_on(boxes: I32, a: int, b: int, frame: bool) -> int:
+    """Which of two roots that meet lives on: the background outside (root 0, where ``frame``), else the larger box.
+
+    A box that takes in the other's need not be written: it goes on standing.
+    """
+    if frame and (a == 0 or b == 0):
+        return 0
+    larger = (
+        boxes[b, _X0] <= boxes[a, _X0]
+        and boxes[b, _Y0] <= boxes[a, _Y0]
+        and boxes[b, _X1] >= boxes[a, _X1]
+        and boxes[b, _Y1] >= boxes[a, _Y1]
+    )
+    return b if larger else a
+
+
+@_leaf
+def _merge(parent: I32, boxes: I32, root: int, gone: int, frame: bool, step: int, out: I32, n: int) -> int:
+    """One root becomes part of another: its box is written down, and the other's takes it in."""
+    n = _write(boxes, gone, step - 1, out, n)
+    parent[gone] = root
+    if frame and root == 0:
+        return n
+    return _enlarge(boxes, root, boxes[gone, _X0], boxes[gone, _Y0], boxes[gone, _X1], boxes[gone, _Y1], step, out, n)
+
+
+@jit
+def _sort(img: U8, top: int, descending: bool) -> tuple[I32, I64]:
+    """Counting sort of the pixels by the step at which they join.
+
+    Args:
+        img: (H, W) grey values.
+        top: the largest of them.
+        descending: turn the grey values over, step = top − value, so that step s is always the value that joins.
+
+    Returns:
+        order: (H·W,) padded numbers of the pixels; start: (257,), ``order[start[s]:start[s + 1]]`` join at step s.
+    """
+    height, width = img.shape
+    start = np.zeros(257, np.int64)
+    for y in range(height):
+        for x in range(width):
+            start[(top - img[y, x] if descending else img[y, x]) + 1] += 1
+    for s in range(256):
+        start[s + 1] += start[s]
+    order = np.empty(height * width, np.int32)
+    place = start.copy()
+    for y in range(height):
+        for x in range(width):
+            step = top - img[y, x] if descending else img[y, x]
+            order[place[step]] = (y + 1) * (width + 2) + x + 1
+            place[step] += 1
+    return order, start
+
+
+@jit
+def _unjoined(height: int, width: int, frame: bool) -> I32:
+    """((H + 2)(W + 2),) parents of the padded pixels before the first joins: -1; with frame 0 in the padding."""
+    stride = width + 2
+    parent = np.full((height + 2) * stride, -1, np.int32)
+    if frame:
+        for x in range(stride):
+            parent[x] = parent[(height + 1) * stride + x] = 0
+        for y in range(height + 2):
+            parent[y * stride] = parent[y * stride + stride - 1] = 0
+    return parent
 
 
 @jit
@@ -88,7 +179,7 @@ def _grow(img: U8, top: int, descending: bool, frame: bool, representatives: U8,
     Args:
         img: (H, W) grey values.
         top: the largest of them; the pixels of the last step, ``top``, never join: no level shows a change there.
-        descending: turn the grey values over, step = top − value, so that step s is always the grey value that joins.
+        descending: the brightest pixels join first; see :func:`_sort`.
         frame: the padding has joined from the start, and its component, root 0, has no box.
         representatives: (256,) neighbours to look at, see :func:`_representatives`.
         out: (R, 6) that takes x0, y0, x1, y1, first step, last step; pixels of the unpadded image, all inclusive.
@@ -99,100 +190,38 @@ def _grow(img: U8, top: int, descending: bool, frame: bool, representatives: U8,
     """
     height, width = img.shape
     stride = width + 2
-    # Counting sort: order[start[s]:start[s + 1]] are the pixels of step s.
-    start = np.zeros(257, np.int64)
-    for y in range(height):
-        for x in range(width):
-            step = top - img[y, x] if descending else img[y, x]
-            start[step + 1] += 1
-    for s in range(256):
-        start[s + 1] += start[s]
-    order = np.empty(height * width, np.int32)
-    place = start.copy()
-    for y in range(height):
-        for x in range(width):
-            step = top - img[y, x] if descending else img[y, x]
-            order[place[step]] = (y + 1) * stride + x + 1
-            place[step] += 1
-
-    # Of each padded pixel: its parent (-1 until it joins); and, at roots, the box and the step since when it stands.
-    parent = np.full((height + 2) * stride, -1, np.int32)
-    since = np.zeros((height + 2) * stride, np.int32)
-    box = np.empty(((height + 2) * stride, 4), np.int32)
-    if frame:
-        for x in range(stride):
-            parent[x] = parent[(height + 1) * stride + x] = 0
-        for y in range(height + 2):
-            parent[y * stride] = parent[y * stride + stride - 1] = 0
-    ring = np.array([-stride, 1 - stride, 1, stride + 1, stride, stride - 1, -1, -stride - 1])
-
+    order, start = _sort(img, top, descending)
+    parent = _unjoined(height, width, frame)
+    boxes = np.empty((len(parent), 5), np.int32)  # of roots
+    ring = (-stride, 1 - stride, 1, stride + 1, stride, stride - 1, -1, -stride - 1)
     for step in range(top):
         for i in range(start[step], start[step + 1]):
             p = order[i]
-            y = p // stride - 1
-            x = p - (y + 1) * stride - 1
+            y, x = p // stride - 1, p % stride - 1
             pattern = 0
             for k in range(8):
                 if parent[p + ring[k]] >= 0:
                     pattern |= 1 << k
             look = representatives[pattern]
-            if look == 0:  # nothing around it has joined: a component of its own
-                parent[p] = p
-                since[p] = step
-                box[p, 0] = x
-                box[p, 1] = y
-                box[p, 2] = x
-                box[p, 3] = y
-                continue
             root = -1
             for k in range(8):
-                if not look >> k & 1:
-                    continue
-                other = _find(parent, p + ring[k])
-                if root < 0:  # the pixel joins the first component
-                    root = other
-                    parent[p] = root
-                    if frame and root == 0:
-                        continue
-                    if x < box[root, 0] or y < box[root, 1] or x > box[root, 2] or y > box[root, 3]:
-                        if since[root] < step:
-                            n = _write(out, n, box, root, since[root], step - 1)
-                            since[root] = step
-                        box[root, 0] = min(box[root, 0], x)
-                        box[root, 1] = min(box[root, 1], y)
-                        box[root, 2] = max(box[root, 2], x)
-                        box[root, 3] = max(box[root, 3], y)
-                elif other != root:  # two components become one
-                    if frame and (other == 0 or root == 0):  # the background outside swallows what was a hole
-                        gone = max(other, root)
-                        if since[gone] < step:
-                            n = _write(out, n, box, gone, since[gone], step - 1)
-                        parent[gone] = 0
-                        root = 0
-                        continue
-                    x0 = min(box[root, 0], box[other, 0])
-                    y0 = min(box[root, 1], box[other, 1])
-                    x1 = max(box[root, 2], box[other, 2])
-                    y1 = max(box[root, 3], box[other, 3])
-                    # the one whose box is the common box lives on, so that its box need not be written
-                    if box[other, 0] == x0 and box[other, 1] == y0 and box[other, 2] == x1 and box[other, 3] == y1:
-                        root, other = other, root
-                    same = box[root, 0] == x0 and box[root, 1] == y0 and box[root, 2] == x1 and box[root, 3] == y1
-                    if since[other] < step:
-                        n = _write(out, n, box, other, since[other], step - 1)
-                    if not same:
-                        if since[root] < step:
-                            n = _write(out, n, box, root, since[root], step - 1)
-                        since[root] = step
-                        box[root, 0] = x0
-                        box[root, 1] = y0
-                        box[root, 2] = x1
-                        box[root, 3] = y1
-                    parent[other] = root
+                if look >> k & 1:
+                    other = _find(parent, p + ring[k])
+                    if root < 0:  # the pixel joins the first component around it
+                        root = other
+                        parent[p] = root
+                        if not frame or root != 0:
+                            n = _enlarge(boxes, root, x, y, x, y, step, out, n)
+                    elif other != root:  # and brings it together with the next
+                        lives = _lives_on(boxes, root, other, frame)
+                        n = _merge(parent, boxes, lives, root + other - lives, frame, step, out, n)
+                        root = lives
+            if root < 0:  # nothing around it has joined: a component of its own
+                parent[p] = p
+                boxes[p, _X0], boxes[p, _Y0], boxes[p, _X1], boxes[p, _Y1], boxes[p, _SINCE] = x, y, x, y, step
     for i in range(start[top]):  # what still stands at the last step
-        p = order[i]
-        if parent[p] == p:
-            n = _write(out, n, box, p, since[p], top - 1)
+        if parent[order[i]] == order[i]:
+            n = _write(boxes, order[i], top - 1, out, n)
     return n
 
 
