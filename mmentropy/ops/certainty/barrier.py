@@ -29,6 +29,9 @@ def extended_log_barrier(value: Tensor, t: float | Tensor) -> Tensor:
 
     Source:
         Kervadec et al., "Constrained deep networks: Lagrangian optimization via log-barrier extensions" (2019).
+
+    >>> extended_log_barrier(torch.tensor([-0.5, 1.0]), t=2.0)  # the constraint holds, and it does not
+    tensor([0.3466, 3.1931])
     """
     if not isinstance(t, Tensor) and t <= 0:
         raise ValueError(f'the barrier needs a sharpness t above 0, got {t}')
@@ -54,6 +57,9 @@ def area_barrier(mask: Tensor, t: float | Tensor) -> Tensor:
 
     Returns:
         (B,) penalties.
+
+    >>> area_barrier(torch.tensor([[[[1.0, 0.0]]]]), t=5.0)  # half and half, the least: 2/5 log 2
+    tensor([0.2773])
     """
     share = mask.flatten(1).mean(1)
     return extended_log_barrier(-share, t) + extended_log_barrier(share - 1, t)

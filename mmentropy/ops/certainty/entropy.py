@@ -34,6 +34,9 @@ def softmax_entropy(logits: Tensor, dim: int = 1) -> Tensor:
 
     Returns:
         the shape of ``logits`` without ``dim``; nats in :math:`[0, \log C]`.
+
+    >>> softmax_entropy(torch.zeros(1, 4))  # knowing nothing of four classes: log 4
+    tensor([1.3863])
     """
     log_p = logits.log_softmax(dim)
     return -(log_p.exp() * log_p).sum(dim)
@@ -49,13 +52,20 @@ def binary_entropy(logits: Tensor) -> Tensor:
 
     Returns:
         the same shape; nats in :math:`[0, \log 2]`.
+
+    >>> binary_entropy(torch.tensor([0.0]))  # a fair coin: log 2
+    tensor([0.6931])
     """
     a = logits.abs()
     return F.softplus(-a) + a * torch.sigmoid(-a)
 
 
 def max_entropy(num_classes: int, score: Score = 'softmax') -> float:
-    r"""The entropy of knowing nothing: :math:`\log C` for a softmax, :math:`\log 2` for the mean of sigmoids."""
+    r"""The entropy of knowing nothing: :math:`\log C` for a softmax, :math:`\log 2` for the mean of sigmoids.
+
+    >>> round(max_entropy(4), 4), round(max_entropy(4, 'sigmoid'), 4)
+    (1.3863, 0.6931)
+    """
     return math.log(num_classes) if score == 'softmax' else math.log(2)
 
 
@@ -96,6 +106,10 @@ def location_entropy(
     Source:
         the importance of a location is the uncertainty of its class prediction, after Wan et al., "Entropy-based
         feature weighting" (ICCV 2019); the chunked evaluation is ours.
+
+    >>> features = torch.tensor([[[[1.0, 3.0]]]]).log()  # one channel, two locations
+    >>> location_entropy(features, weight=torch.tensor([[1.0], [0.0]]))  # p = (1/2, 1/2) and p = (3/4, 1/4)
+    tensor([[[0.6931, 0.5623]]])
     """
     if features.ndim != 4:
         raise ValueError(f'features must be (B, D, H, W), got the shape {tuple(features.shape)}')
@@ -376,6 +390,9 @@ def entropy_weights(
 
     Raises:
         ValueError: for an unknown mapping or values outside their range.
+
+    >>> entropy_weights(torch.tensor([[1.0, 2.0]]).log(), num_classes=10)  # H = 0 and log 2: twice the weight
+    tensor([[0.6667, 0.3333]])
     """
     if mapping not in MAPPINGS:
         raise ValueError(f'mapping must be one of {MAPPINGS}, got {mapping!r}')
@@ -406,6 +423,9 @@ def weighted_pool(features: Tensor, weights: Tensor, mix: float = 0.0) -> Tensor
 
     Returns:
         (B, D) in the type of ``features``.
+
+    >>> weighted_pool(torch.tensor([[[[4.0, 8.0]]]]), torch.tensor([[[0.75, 0.25]]]))
+    tensor([[5.]])
     """
     if mix == 1:
         return features.mean((2, 3))  # GAP bit for bit

@@ -21,6 +21,9 @@ def global_max_pool(maps: Tensor) -> Tensor:
 
     Returns:
         (...), in the type of the maps.
+
+    >>> global_max_pool(torch.tensor([[[1.0, 3.0]]]))
+    tensor([3.])
     """
     return maps.flatten(-2).amax(-1)
 
@@ -43,6 +46,10 @@ def lse_pool(maps: Tensor, r: float) -> Tensor:
 
     Source:
         Pinheiro and Collobert, "From image-level to pixel-level labeling" (CVPR 2015).
+
+    >>> maps = torch.tensor([[0.0, 2.0]])
+    >>> lse_pool(maps, 0.0), lse_pool(maps, 1.0), lse_pool(maps, float('inf'))  # mean … maximum
+    (tensor(1.), tensor(1.4338), tensor(2.))
     """
     if not r >= 0:
         raise ValueError(f'the sharpness r of log-sum-exp pooling must be at least 0, got {r}')
@@ -67,6 +74,9 @@ def pcam_weights(scores: Tensor) -> Tensor:
 
     Returns:
         (..., H, W) non-negative weights that sum to one over the last two axes; at least float32.
+
+    >>> pcam_weights(torch.tensor([[1.0, 3.0]]).log())  # probabilities 1/2 and 3/4
+    tensor([[0.4000, 0.6000]])
     """
     scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return F.logsigmoid(scores.flatten(-2)).softmax(-1).view(scores.shape)
@@ -86,6 +96,9 @@ def pcam_pool(scores: Tensor) -> Tensor:
 
     Source:
         Ye et al., "Weakly supervised lesion localization with probabilistic-CAM pooling" (2020).
+
+    >>> pcam_pool(torch.tensor([[1.0, 3.0]]).log())  # 0.4 · 0 + 0.6 · log 3
+    tensor(0.6592)
     """
     weights = pcam_weights(scores)
     return (weights * scores.to(weights.dtype)).sum((-2, -1))

@@ -16,6 +16,9 @@ def positions(k: float, locations: int, name: str = 'kmax') -> int:
 
     Raises:
         ValueError: if ``k`` is negative, or a float above 1.
+
+    >>> positions(3, locations=49), positions(0.09, locations=49)
+    (3, 4)
     """
     if k < 0 or (isinstance(k, float) and k > 1):
         raise ValueError(f'{name} is a count of locations (int) or a share of them in [0, 1] (float), got {k!r}')
@@ -47,6 +50,10 @@ def wildcat_pool(scores_maps: Tensor, kmax: float = 0.09, kmin: float = 0, alpha
 
     Source:
         Durand et al., "WILDCAT" (CVPR 2017); kmax = 0.09 is min-max entropy localisation's.
+
+    >>> import torch
+    >>> wildcat_pool(torch.tensor([[4.0, 2.0, 0.0, -2.0]]), kmax=2, kmin=1, alpha=0.5)
+    tensor(2.)
     """
     flat = scores_maps.flatten(-2)
     top = positions(kmax, flat.shape[-1], 'kmax')
