@@ -23,6 +23,10 @@ def class_activation_maps(features: Tensor, weight: Tensor, classes: Tensor | No
 
     Raises:
         ValueError: if ``classes`` has another shape, or holds a class outside [0, C).
+
+    >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # two channels, two locations
+    >>> class_activation_maps(features, weight=torch.tensor([[1.0, 3.0]]))
+    tensor([[[[1., 6.]]]])
     """
     if classes is None or classes.ndim == 1:
         return F.conv2d(features, (weight if classes is None else weight[classes])[:, :, None, None].to(features.dtype))

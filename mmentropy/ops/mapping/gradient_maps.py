@@ -23,6 +23,9 @@ def mean_pool_gradients(weight: Tensor, num_locations: int) -> Tensor:
 
     Returns:
         (N, K, D, 1, 1).
+
+    >>> mean_pool_gradients(torch.tensor([[[2.0, 4.0]]]), num_locations=4).flatten()
+    tensor([0.5000, 1.0000])
     """
     return (weight / num_locations)[..., None, None]
 
@@ -42,13 +45,20 @@ def channel_maps(features: Tensor, channel_weights: Tensor) -> Tensor:
     Args:
         features: (N, D, h, w).
         channel_weights: (N, K, D).
+
+    >>> channel_maps(torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]]), torch.tensor([[[2.0, -1.0]]]))
+    tensor([[[[2., 0.]]]])
     """
     maps = torch.bmm(channel_weights, features.flatten(2)).clamp_(min=0)
     return maps.view(*channel_weights.shape[:2], *features.shape[2:])
 
 
 def grad_cam(features: Tensor, gradients: Tensor) -> Tensor:
-    r"""Grad-CAM (Selvaraju et al., ICCV 2017): :math:`\alpha_d = \frac{1}{hw} \sum_{ij} g_{d,ij}`."""
+    r"""Grad-CAM (Selvaraju et al., ICCV 2017): :math:`\alpha_d = \frac{1}{hw} \sum_{ij} g_{d,ij}`.
+
+    >>> grad_cam(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[[4.0, 0.0]]]]]))  # α = 2
+    tensor([[[[2., 6.]]]])
+    """
     _check(features, gradients)
     return channel_maps(features, gradients.mean((3, 4)))
 
@@ -65,6 +75,9 @@ def grad_cam_plus_plus(features: Tensor, gradients: Tensor, eps: float = 1e-12) 
         features, gradients: see the module.
         eps: added to the denominator. Gradients behind average pooling are small (their squares 1e-7 and less), so it
             is far below them; the paper has none.
+
+    >>> grad_cam_plus_plus(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[[4.0, 0.0]]]]]))  # α = 2/9
+    tensor([[[[0.2222, 0.6667]]]])
     """
     _check(features, gradients)
     total = features.sum((2, 3))[:, None, :, None, None]
@@ -76,7 +89,11 @@ def grad_cam_plus_plus(features: Tensor, gradients: Tensor, eps: float = 1e-12) 
 
 
 def xgrad_cam(features: Tensor, gradients: Tensor, eps: float = 1e-7) -> Tensor:
-    r"""XGrad-CAM (Fu et al., BMVC 2020): :math:`\alpha_d = \sum_{ij} g_{d,ij} f_{d,ij} / \sum_{ij} f_{d,ij}`."""
+    r"""XGrad-CAM (Fu et al., BMVC 2020): :math:`\alpha_d = \sum_{ij} g_{d,ij} f_{d,ij} / \sum_{ij} f_{d,ij}`.
+
+    >>> xgrad_cam(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[[4.0, 0.0]]]]]), eps=0.0)  # α = 1
+    tensor([[[[1., 3.]]]])
+    """
     _check(features, gradients)
     total = features.sum((2, 3))[:, None]
     if gradients.shape[3:] == (1, 1):
@@ -87,7 +104,11 @@ def xgrad_cam(features: Tensor, gradients: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def layer_cam(features: Tensor, gradients: Tensor) -> Tensor:
-    r"""LayerCAM (Jiang et al., TIP 2021): :math:`\mathrm{ReLU}(\sum_d \mathrm{ReLU}(g_{d,ij}) f_{d,ij})`."""
+    r"""LayerCAM (Jiang et al., TIP 2021): :math:`\mathrm{ReLU}(\sum_d \mathrm{ReLU}(g_{d,ij}) f_{d,ij})`.
+
+    >>> layer_cam(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[[4.0, 0.0]]]]]))
+    tensor([[[[4., 0.]]]])
+    """
     _check(features, gradients)
     positive = gradients.clamp(min=0)
     if gradients.shape[3:] == (1, 1):
@@ -106,6 +127,9 @@ def channel_masks(features: Tensor, size: tuple[int, int], align_corners: bool =
 
     Returns:
         (D, height, width) in [0, 1].
+
+    >>> channel_masks(torch.tensor([[[2.0, 4.0]]]), size=(1, 4))
+    tensor([[[0.0000, 0.2500, 0.7500, 1.0000]]])
     """
     masks = F.interpolate(features[None], size=size, mode='bilinear', align_corners=align_corners)[0]
     low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
@@ -120,5 +144,9 @@ def score_cam(features: Tensor, scores: Tensor) -> Tensor:
     Args:
         features: (N, D, h, w).
         scores: (N, K, D) score of class k for the image seen through channel d's mask.
+
+    >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])
+    >>> score_cam(features, scores=torch.tensor([[[3.0, 1.0]]]).log())
+    tensor([[[[0.7500, 0.2500]]]])
     """
     return channel_maps(features, scores.softmax(-1).to(features.dtype))

@@ -25,6 +25,9 @@ def colorize_map(cam: np.ndarray, colormap: str = 'turbo') -> np.ndarray:
 
     Returns:
         (H, W, 3) uint8, RGB.
+
+    >>> colorize_map(np.array([[0.0, 1.0]]), 'viridis').tolist()
+    [[[68, 1, 84], [253, 231, 37]]]
     """
     if colormap not in COLORMAPS:
         raise ValueError(f'colormap must be one of {sorted(COLORMAPS)}, got {colormap!r}')
@@ -46,6 +49,9 @@ def blend_map(image: np.ndarray, cam: np.ndarray, alpha: float = 0.5, colormap: 
 
     Raises:
         ValueError: if the sizes differ or ``alpha`` is outside [0, 1].
+
+    >>> blend_map(np.full((1, 1, 3), 100, np.uint8), np.array([[1.0]]), alpha=0.5, colormap='viridis').tolist()
+    [[[176, 166, 68]]]
     """
     if image.shape[:2] != cam.shape:
         raise ValueError(f'the map is {cam.shape}, the image {image.shape[:2]}; up-sample the map first')

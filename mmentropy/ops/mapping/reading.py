@@ -292,6 +292,10 @@ def attention_affinity(attention: Tensor, steps: int = 3) -> Tensor:
 
     Source: the affinity from attention as in Lin et al., "CLIP is also an efficient segmenter" (CVPR 2023); Sinkhorn
     and Knopp (1967).
+
+    >>> attention_affinity(torch.tensor([[2.0, 1.0], [1.0, 2.0]]))
+    tensor([[0.6667, 0.3333],
+            [0.3333, 0.6667]])
     """
     if attention.ndim < 2 or attention.shape[-1] != attention.shape[-2]:
         raise ValueError(f'attention must be (..., L, L), got the shape {tuple(attention.shape)}')

@@ -20,6 +20,10 @@ class Layout:
         size: (h, w) of the map.
         channels: D.
         extra_tokens: tokens before the patches (class token, registers).
+
+    >>> import torch
+    >>> Layout('tokens', size=(1, 2), channels=3, extra_tokens=1).to_map(torch.zeros(5, 3, 3)).shape
+    torch.Size([5, 3, 1, 2])
     """
 
     kind: str
@@ -48,6 +52,9 @@ def grid_size(num_patches: int, image_size: tuple[int, int]) -> tuple[int, int] 
 
     Returns:
         (h, w), or None when no square patch size gives that many.
+
+    >>> grid_size(196, (224, 224))
+    (14, 14)
     """
     height, width = image_size
     for patch in range(1, max(height, width) + 1):
@@ -58,7 +65,11 @@ def grid_size(num_patches: int, image_size: tuple[int, int]) -> tuple[int, int] 
 
 
 def is_grid(size: tuple[int, int], image_size: tuple[int, int], slack: int = 1) -> bool:
-    """Whether a map of ``size`` can be the image down-sampled by one factor on both axes, up to ``slack`` cells."""
+    """Whether a map of ``size`` can be the image down-sampled by one factor on both axes, up to ``slack`` cells.
+
+    >>> is_grid((7, 7), (224, 224)), is_grid((49, 1), (224, 224))
+    (True, False)
+    """
     (h, w), (height, width) = size, image_size
     if h > height or w > width:
         return False
@@ -83,6 +94,9 @@ def infer_layout(
 
     Returns:
         the layout, or None when the shape is no map of such an image.
+
+    >>> infer_layout((1, 197, 768), (224, 224))  # a class token and 14 × 14 patches
+    Layout(kind='tokens', size=(14, 14), channels=768, extra_tokens=1)
     """
     if len(shape) == 4:
         readings = [Layout('nchw', (shape[2], shape[3]), shape[1]), Layout('nhwc', (shape[1], shape[2]), shape[3])]
