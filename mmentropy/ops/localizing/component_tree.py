@@ -316,6 +316,10 @@ def level_boxes(img: np.ndarray) -> tuple[I32, int]:
 
     Raises:
         ValueError: if the map is not (H, W) uint8.
+
+    >>> boxes, outer = level_boxes(np.array([[0, 2, 2, 1]], np.uint8))
+    >>> boxes.tolist(), outer  # three columns at level 0, two at level 1
+    ([[1, 0, 2, 0, 1, 1], [1, 0, 3, 0, 0, 0]], 2)
     """
     img = _checked(img)
     announce_compilation(_level_boxes)
@@ -340,6 +344,11 @@ def best_iou_by_level(img: np.ndarray, truths: np.ndarray) -> F64:
 
     Raises:
         ValueError: if the map is not (H, W) uint8 or the boxes are not (n, 4) integers.
+
+    >>> img = np.zeros((6, 6), np.uint8)
+    >>> img[1:3, 1:5], img[1:3, 1:3] = 1, 2  # a wide box, and a narrow one within
+    >>> best_iou_by_level(img, np.array([[1, 1, 3, 3]])).tolist()
+    [0.6, 1.0, 0.0]
     """
     img = _checked(img)
     truths = np.asarray(truths)

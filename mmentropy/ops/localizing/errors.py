@@ -81,10 +81,18 @@ def _box_error(box: np.ndarray, truths: np.ndarray, best: int) -> str:
 
 
 def object_share(truths: np.ndarray, size: tuple[int, int]) -> float:
-    """Area of the largest ground truth as a share of the (height, width) image, at most 1."""
+    """Area of the largest ground truth as a share of the (height, width) image, at most 1.
+
+    >>> object_share(np.array([[0, 0, 49, 99]]), (100, 100))
+    0.5
+    """
     return float(min(1.0, box_area(truths).max() / (size[0] * size[1])))
 
 
 def size_bin(share: float) -> str:
-    """Name of the object-size bin of a share."""
+    """Name of the object-size bin of a share.
+
+    >>> size_bin(0.3)
+    '25-50%'
+    """
     return next(name for end, name in SIZE_BINS if share < end)

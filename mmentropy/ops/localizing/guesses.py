@@ -49,6 +49,12 @@ def guesses(
     Returns:
         (g,) int64 classes and (g, 4) float32 boxes x0 y0 x1 y1 with both corners inside (x1 is the last column); a map
         without foreground gives no guess.
+
+    >>> cam = np.zeros((4, 4))
+    >>> cam[:2, :2] = 1.0
+    >>> labels, boxes = guesses(cam[None], labels=[7], strategy='top5', size=(4, 4))
+    >>> labels.tolist(), boxes.tolist()
+    ([7], [[0.0, 0.0, 1.0, 1.0]])
     """
     if strategy not in STRATEGIES:
         raise ValueError(f'box_strategy must be one of {sorted(STRATEGIES)}, got {strategy!r}')
@@ -69,6 +75,10 @@ def guesses(
 
 
 def any_right(labels: np.ndarray, boxes: np.ndarray, label: int, truths: np.ndarray, iou_thr: float = 0.5) -> bool:
-    """Whether a guess has the right class and reaches the IoU with one of its true boxes (n, 4), corners inside."""
+    """Whether a guess has the right class and reaches the IoU with one of its true boxes (n, 4), corners inside.
+
+    >>> any_right(np.array([7, 3]), np.array([[0, 0, 9, 9], [0, 0, 2, 2]]), label=7, truths=np.array([[0, 0, 9, 7]]))
+    True
+    """
     mine = boxes[np.asarray(labels) == label]
     return bool(len(mine) and len(truths) and (box_iou(mine, truths) >= iou_thr).any())

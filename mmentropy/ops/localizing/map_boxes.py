@@ -23,6 +23,9 @@ def foreground_mask(cam: np.ndarray, threshold: float = 0.2) -> np.ndarray:
 
     Raises:
         ValueError: for another number of axes, or a threshold outside [0, 1).
+
+    >>> foreground_mask(np.array([[0.1, 0.3, 1.0]]), threshold=0.2).tolist()
+    [[False, True, True]]
     """
     cam = np.asarray(cam)
     if cam.ndim != 2:
@@ -45,6 +48,9 @@ def boxes_from_map(cam: np.ndarray, threshold: float = 0.2, which: str = 'larges
     Returns:
         (n, 4) float32 boxes x0 y0 x1 y1 in pixels of the map; edges, so x1 is one past the last column.
         (0, 4) when nothing lies above the threshold.
+
+    >>> boxes_from_map(np.array([[0.1, 0.3, 1.0]]), threshold=0.2).tolist()
+    [[1.0, 0.0, 3.0, 1.0]]
     """
     if which not in BOX_CHOICES:
         raise ValueError(f'box must be one of {BOX_CHOICES}, got {which!r}')

@@ -26,6 +26,10 @@ def histogram_edges(interval: float = 0.001, extra: Sequence[float] = ()) -> tup
 
     Returns:
         (E,) sorted edges, and the indices of the protocol's edges among them.
+
+    >>> edges, protocol = histogram_edges(0.5, extra=[0.25])
+    >>> edges.tolist(), protocol.tolist()
+    ([0.0, 0.25, 0.5, 1.0, 2.0, 3.0], [0, 2, 3, 4, 5])
     """
     protocol = np.append(thresholds_of(interval), [1.0, 2.0, 3.0])
     edges = np.unique(np.append(protocol, np.asarray(extra, dtype=np.float64)))
@@ -46,6 +50,10 @@ def score_histogram(scores: Tensor, mask: Tensor, ignore: Tensor | None, edges: 
 
     Raises:
         ValueError: for NaN, a score outside the edges, or a mask of another shape.
+
+    >>> scores, mask = torch.tensor([[0.1, 0.9, 0.7]]), torch.tensor([[False, True, False]])
+    >>> score_histogram(scores, mask, None, torch.tensor([0, 0.5, 1, 2], dtype=torch.float64)).tolist()
+    [[1, 1, 0], [0, 1, 0]]
     """
     if mask.shape != scores.shape or (ignore is not None and ignore.shape != scores.shape):
         raise ValueError(f'map, mask and ignore region differ in shape: {tuple(scores.shape)}, {tuple(mask.shape)}, …')
@@ -67,6 +75,9 @@ def confusions(histogram: np.ndarray) -> np.ndarray:
 
     Returns:
         (..., 4, B) int64: true positives, false positives, false negatives, true negatives.
+
+    >>> confusions(np.array([[1, 1, 0], [0, 1, 0]])).tolist()  # of thresholds 0, 1/2 and 1
+    [[1, 1, 0], [2, 1, 0], [0, 0, 1], [0, 1, 2]]
     """
     histogram = np.asarray(histogram)
     above = histogram[..., ::-1].cumsum(-1)[..., ::-1]
@@ -86,6 +97,9 @@ def average_precision(histogram: np.ndarray) -> float | None:
 
     Returns:
         Per cent; None without a foreground pixel.
+
+    >>> average_precision(np.array([[1, 1, 0], [0, 1, 0]]))  # the object comes with one wrong pixel
+    50.0
     """
     tp, fp, fn, _ = confusions(histogram)[:, ::-1].astype(np.float64)
     positives = tp[0] + fn[0]
@@ -96,7 +110,11 @@ def average_precision(histogram: np.ndarray) -> float | None:
 
 
 def iou_score(confusion: np.ndarray) -> np.ndarray:
-    """IoU of the foreground, tp / (tp + fp + fn), from (4, ...) counts; NaN where the mask has no foreground."""
+    """IoU of the foreground, tp / (tp + fp + fn), from (4, ...) counts; NaN where the mask has no foreground.
+
+    >>> iou_score(np.array([[3], [1], [0], [6]])).tolist()
+    [0.75]
+    """
     tp, fp, fn, _ = np.asarray(confusion, dtype=np.float64)
     return np.where(tp + fn > 0, tp / np.maximum(tp + fp + fn, 1), np.nan)
 
@@ -109,6 +127,10 @@ def dice_scores(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         F1⁺ and F1⁻, float64; NaN where the mask has no foreground, or no background, pixel.
+
+    >>> fore, back = dice_scores(np.array([[3], [2], [0], [9]]))
+    >>> fore.tolist(), back.tolist()
+    ([0.75], [0.9])
     """
     tp, fp, fn, tn = np.asarray(confusion, dtype=np.float64)
     fore = np.where(tp + fn > 0, 2 * tp / np.maximum(2 * tp + fp + fn, 1), np.nan)
@@ -117,7 +139,11 @@ def dice_scores(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) mask to (height, width) bool, nearest neighbour as ``cv2.resize`` takes it."""
+    """(H, W) mask to (height, width) bool, nearest neighbour as ``cv2.resize`` takes it.
+
+    >>> resize_mask(np.array([[0, 1]]), (1, 4)).tolist()
+    [[False, False, True, True]]
+    """
     mask = np.asarray(mask)
     if mask.ndim != 2:
         raise ValueError(f'a mask has the shape (H, W), found {mask.shape}')
@@ -135,6 +161,9 @@ def upsample_on_device(cam: Tensor, size: tuple[int, int]) -> Tensor:
 
     Returns:
         (height, width) float32 in [0, 1].
+
+    >>> upsample_on_device(torch.tensor([[1.0, 2.0, 3.0]]), (1, 3))
+    tensor([[0.0000, 0.5000, 1.0000]])
     """
     cam = cam.detach().float()
     if cam.shape != tuple(size):
@@ -157,6 +186,10 @@ def mass_shares(cam: np.ndarray, mask: np.ndarray, part: np.ndarray) -> np.ndarr
 
     Returns:
         (3,) float64 that sum to one; None for a map without a positive value.
+
+    >>> mask, part = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 0, 0]])
+    >>> mass_shares(np.array([[2.0, 1.0, 1.0, -5.0]]), mask, part).tolist()
+    [0.5, 0.25, 0.25]
     """
     cam = np.maximum(np.asarray(cam, dtype=np.float64), 0)
     total = cam.sum()

@@ -83,7 +83,11 @@ def localization_map(
 
 
 def reads_class_map(localizer: str) -> bool:
-    """Whether a localizer of :data:`LOCALIZERS` is class-specific."""
+    """Whether a localizer of :data:`LOCALIZERS` is class-specific.
+
+    >>> reads_class_map('cam*weight'), reads_class_map('weight')
+    (True, False)
+    """
     return localizer not in ('certainty', 'weight')
 
 
@@ -92,6 +96,9 @@ def quantize_map(cam: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: for NaN or a value outside [0, 1].
+
+    >>> quantize_map(np.array([[0.0, 0.5, 1.0]])).tolist()
+    [[0, 127, 255]]
     """
     cam = np.asarray(cam)
     if not (cam.min() >= 0 and cam.max() <= 1):  # also false for NaN
@@ -100,14 +107,22 @@ def quantize_map(cam: np.ndarray) -> np.ndarray:
 
 
 def thresholds_of(interval: float) -> np.ndarray:
-    """The thresholds ``arange(0, 1, interval)`` of the protocol (interval 0.001)."""
+    """The thresholds ``arange(0, 1, interval)`` of the protocol (interval 0.001).
+
+    >>> thresholds_of(0.25).tolist()
+    [0.0, 0.25, 0.5, 0.75]
+    """
     if not 0 < interval < 1:
         raise ValueError(f'the threshold interval must lie between 0 and 1, got {interval}')
     return np.arange(0, 1, interval)
 
 
 def threshold_levels(thresholds: np.ndarray, top: int) -> np.ndarray:
-    """``int(t * top)``: the grey level that pixels must exceed, for each threshold t, in a map whose maximum is top."""
+    """``int(t * top)``: the grey level that pixels must exceed, for each threshold t, in a map whose maximum is top.
+
+    >>> threshold_levels(np.array([0.0, 0.5]), top=201).tolist()
+    [0, 100]
+    """
     return (np.asarray(thresholds, dtype=np.float64) * int(top)).astype(np.int64)
 
 
@@ -122,6 +137,11 @@ def contour_boxes(img: np.ndarray, level: int, contours: str = 'all') -> np.ndar
 
     Returns:
         (n, 4) int64 boxes (x, y, min(x + w, W − 1), min(y + h, H − 1)); without a contour the one box (0, 0, 0, 0).
+
+    >>> img = np.zeros((6, 6), np.uint8)
+    >>> img[1:3, 1:5] = 9
+    >>> contour_boxes(img, level=0).tolist()
+    [[1, 1, 5, 3]]
     """
     if contours not in CONTOURS:
         raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
@@ -151,6 +171,11 @@ def best_iou_by_threshold(
 
     Returns:
         (T,) float64.
+
+    >>> img = np.zeros((6, 6), np.uint8)
+    >>> img[1:3, 1:5], img[1:3, 1:3] = 100, 200
+    >>> best_iou_by_threshold(img, np.array([[1, 1, 3, 3]]), np.array([0.25, 0.75])).tolist()
+    [0.6, 1.0]
     """
     if contours not in CONTOURS:
         raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
@@ -170,12 +195,21 @@ def best_iou_by_threshold(
 
 
 def hits(best_iou: np.ndarray, iou_thrs: tuple[int, ...]) -> np.ndarray:
-    """(T, len(iou_thrs)) bool: whether the best IoU reaches each threshold δ, given in per cent."""
+    """(T, len(iou_thrs)) bool: whether the best IoU reaches each threshold δ, given in per cent.
+
+    >>> hits(np.array([0.6]), iou_thrs=(50, 70)).tolist()
+    [[True, False]]
+    """
     return np.asarray(best_iou)[:, None] >= np.array(iou_thrs) / 100
 
 
 def is_in_top(scores: np.ndarray, label: int, k: int) -> bool:
-    """Whether fewer than k classes score above ``label``, ties going to the smaller class index."""
+    """Whether fewer than k classes score above ``label``, ties going to the smaller class index.
+
+    >>> scores = np.array([0.1, 0.7, 0.2])
+    >>> is_in_top(scores, label=2, k=1), is_in_top(scores, label=2, k=2)
+    (False, True)
+    """
     scores = np.asarray(scores)
     if not 0 <= label < len(scores):
         raise ValueError(f'the label {label} does not lie within the {len(scores)} scores')
@@ -201,6 +235,9 @@ def grid_pointing(cam: np.ndarray, tile: np.ndarray, image_size: tuple[int, int]
 
     Raises:
         ValueError: for a map with NaN or infinite values, or an empty tile.
+
+    >>> grid_pointing(np.array([[1.0, 3.0]]), tile=np.array([4, 0, 8, 4]), image_size=(4, 8))  # the right half
+    0.75
     """
     positive = np.maximum(np.asarray(cam, dtype=np.float64), 0)
     total = positive.sum()

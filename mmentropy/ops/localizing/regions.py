@@ -87,6 +87,9 @@ def rank_units(weight: np.ndarray, label: int, count: int) -> np.ndarray:
         weight: (C, D) of the linear classifier.
         label: the class c.
         count: how many.
+
+    >>> rank_units(np.array([[0.1, 0.9, 0.5]]), label=0, count=2).tolist()
+    [1, 2]
     """
     if not 0 <= label < len(weight):
         raise ValueError(f'class {label} does not exist: the classifier has the classes 0 to {len(weight) - 1}')
@@ -94,7 +97,12 @@ def rank_units(weight: np.ndarray, label: int, count: int) -> np.ndarray:
 
 
 def keep_best(scores: np.ndarray, items: list, new_scores: np.ndarray, new_items: list, count: int) -> tuple:
-    """The ``count`` best of two lists, best first; equal scores keep their order."""
+    """The ``count`` best of two lists, best first; equal scores keep their order.
+
+    >>> scores, names = keep_best(np.array([0.9]), ['a'], np.array([0.5, 1.0]), ['b', 'c'], count=2)
+    >>> scores.tolist(), names
+    ([1.0, 0.9], ['c', 'a'])
+    """
     together = np.concatenate([scores, new_scores])
     order = np.argsort(-together, kind='stable')[:count]
     both = [*items, *new_items]
