@@ -18,6 +18,9 @@ def self_attention(features: Tensor) -> Tensor:
 
     Returns:
         (B, 1, H, W).
+
+    >>> self_attention(torch.tensor([[[[1.0]], [[3.0]]]]))
+    tensor([[[[2.]]]])
     """
     return features.mean(1, keepdim=True)
 
@@ -34,6 +37,9 @@ def adl_drop_mask(attention: Tensor, threshold: float = 0.9) -> Tensor:
 
     Source:
         Choe and Shim, "Attention-based dropout layer" (CVPR 2019).
+
+    >>> adl_drop_mask(torch.tensor([[[[1.0, 0.95, 0.5]]]]))
+    tensor([[[[0., 0., 1.]]]])
     """
     attention = attention.detach()
     top = attention.amax((2, 3), keepdim=True)
@@ -41,7 +47,11 @@ def adl_drop_mask(attention: Tensor, threshold: float = 0.9) -> Tensor:
 
 
 def adl_importance(attention: Tensor) -> Tensor:
-    r"""ADL's importance map, :math:`\sigma(A)`; it has a gradient. Shape of ``attention``."""
+    r"""ADL's importance map, :math:`\sigma(A)`; it has a gradient. Shape of ``attention``.
+
+    >>> adl_importance(torch.tensor([[[[0.0]]]]))
+    tensor([[[[0.5000]]]])
+    """
     return attention.sigmoid()
 
 
@@ -65,6 +75,9 @@ def rdap_mask(attention: Tensor, size: int | float = 0.25) -> Tensor:
     Source:
         Choe et al., "Region-based dropout with attention prior" (Pattern Recognition 2021). That the square is cut at
         the border, not moved inside, is our choice.
+
+    >>> rdap_mask(torch.tensor([[[[0.0, 1.0, 0.0, 0.0]]]]), size=2)
+    tensor([[[[0., 0., 1., 1.]]]])
     """
     if size <= 0 or (isinstance(size, float) and size > 1):
         raise ValueError(f'size is a number of locations (int ≥ 1) or a share in (0, 1] (float), got {size!r}')
@@ -89,6 +102,9 @@ def apply_to_tokens(erase: Callable[[Tensor], Tensor], tokens: Tensor, extra: in
 
     Raises:
         ValueError: if n is no square.
+
+    >>> apply_to_tokens(torch.zeros_like, torch.ones(1, 5, 1), extra=1).flatten()  # a class token, 2 × 2 patches
+    tensor([1., 0., 0., 0., 0.])
     """
     patches = tokens[:, extra:].transpose(1, 2)
     side = math.isqrt(patches.shape[2])
@@ -99,7 +115,11 @@ def apply_to_tokens(erase: Callable[[Tensor], Tensor], tokens: Tensor, extra: in
 
 
 def normalized(maps: Tensor) -> Tensor:
-    r"""Each map's own range brought to [0, 1]; a constant map becomes zeros. (..., H, W), at least float32."""
+    r"""Each map's own range brought to [0, 1]; a constant map becomes zeros. (..., H, W), at least float32.
+
+    >>> normalized(torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[0.0000, 0.5000, 1.0000]])
+    """
     maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     low = maps.amin((-2, -1), keepdim=True)
     span = maps.amax((-2, -1), keepdim=True) - low
@@ -115,6 +135,10 @@ def label_map(maps: Tensor, labels: Tensor) -> Tensor:
 
     Returns:
         (B, 1, H, W), at least float32.
+
+    >>> maps = torch.tensor([[[[0.0, 4.0]], [[1.0, 0.0]]]])
+    >>> label_map(maps, labels=torch.tensor([[1.0, 0.0]]))
+    tensor([[[[0., 1.]]]])
     """
     present = (labels > 0)[:, :, None, None]
     return (normalized(maps) * present).amax(1, keepdim=True)
@@ -132,10 +156,17 @@ def acol_mask(attention: Tensor, threshold: float = 0.7) -> Tensor:
 
     Source:
         Zhang et al., "Adversarial complementary learning" (CVPR 2018).
+
+    >>> acol_mask(torch.tensor([[[[0.2, 0.9]]]]), threshold=0.7)
+    tensor([[[[1., 0.]]]])
     """
     return (attention.detach() <= threshold).to(attention.dtype)
 
 
 def fuse_maps(first: Tensor, second: Tensor) -> Tensor:
-    r"""ACoL's map, :math:`\max(\hat M^A, \hat M^B)` of the two normalised maps. (..., H, W) in [0, 1]."""
+    r"""ACoL's map, :math:`\max(\hat M^A, \hat M^B)` of the two normalised maps. (..., H, W) in [0, 1].
+
+    >>> fuse_maps(torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[4.0, 0.0, 0.0]]))
+    tensor([[1.0000, 0.5000, 1.0000]])
+    """
     return torch.maximum(normalized(first), normalized(second))

@@ -9,7 +9,11 @@ import numpy as np
 
 
 def grid_edges(length: int, cells: int) -> np.ndarray:
-    """Where ``cells`` nearly equal cells of a side of ``length`` pixels begin and end: (cells + 1,) whole pixels."""
+    """Where ``cells`` nearly equal cells of a side of ``length`` pixels begin and end: (cells + 1,) whole pixels.
+
+    >>> grid_edges(10, cells=3).tolist()
+    [0, 3, 7, 10]
+    """
     return np.round(np.linspace(0, length, cells + 1)).astype(int)
 
 
@@ -26,6 +30,9 @@ def hide_cells(image: np.ndarray, hidden: np.ndarray, fill: Sequence[float] | fl
 
     Raises:
         ValueError: if there are more cells a side than pixels.
+
+    >>> hide_cells(np.ones((2, 4)), hidden=np.array([[True, False]]), fill=0.0).tolist()
+    [[0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]]
     """
     rows, columns = hidden.shape
     if rows > image.shape[0] or columns > image.shape[1]:

@@ -24,6 +24,10 @@ def guidance_targets(attention: Tensor, low: float, high: float) -> tuple[Tensor
 
     Raises:
         ValueError: unless 0 ≤ low < high ≤ 1.
+
+    >>> target, weight = guidance_targets(torch.tensor([[[[0.1, 0.5, 0.9]]]]), low=0.2, high=0.8)
+    >>> target, weight
+    (tensor([[[[0., 0., 1.]]]]), tensor([[[[1., 0., 1.]]]]))
     """
     if not 0 <= low < high <= 1:
         raise ValueError(f'the thresholds need 0 <= low < high <= 1, got low={low} and high={high}')
@@ -45,6 +49,9 @@ def guidance_loss(logits: Tensor, attention: Tensor, low: float, high: float) ->
 
     Source:
         Zhang et al., "Self-produced guidance for weakly-supervised object localization" (ECCV 2018).
+
+    >>> guidance_loss(torch.zeros(1, 1, 1, 3), torch.tensor([[[[0.1, 0.5, 0.9]]]]), low=0.2, high=0.8)  # log 2
+    tensor(0.6931)
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     attention = attention.to(logits.dtype)
