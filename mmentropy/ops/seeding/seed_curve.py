@@ -27,6 +27,11 @@ class SeedCurve(NamedTuple):
         precision: (S, C).
         recall: (S, C).
         miou: (S,) mean over the classes that occur in the truth or the prediction.
+
+    >>> histogram = np.array([[[3, 1, 0]], [[0, 1, 3]]])  # background and object, scores in three bins
+    >>> curve = seed_curve(histogram, thresholds=np.array([0.3, 0.6]))
+    >>> curve.iou.tolist(), curve.best
+    ([[0.75, 0.8], [0.8, 0.75]], (0.3, 0.775))
     """
 
     thresholds: np.ndarray
@@ -43,7 +48,11 @@ class SeedCurve(NamedTuple):
 
 
 def power_threshold(alpha: float) -> float:
-    r"""The θ at which :math:`\theta = (1 - \theta)^\alpha`: the power background as a constant one. α > 0."""
+    r"""The θ at which :math:`\theta = (1 - \theta)^\alpha`: the power background as a constant one. α > 0.
+
+    >>> round(power_threshold(1.0), 6)
+    0.5
+    """
     if not alpha > 0:
         raise ValueError(f'alpha must be positive, got {alpha}')
     return float(brentq(lambda s: s - (1 - s) ** alpha, 0, 1, xtol=1e-12))
@@ -66,6 +75,10 @@ def seed_histogram(
 
     Raises:
         ValueError: if sizes differ or a class is out of range.
+
+    >>> scores, target = np.array([[[0.9, 0.2]]]), np.array([[1, 0]])
+    >>> seed_histogram(scores, labels=[0], target=target, thresholds=[0.5], num_classes=2).tolist()
+    [[[1, 0]], [[0, 1]]]
     """
     scores, target = np.asarray(scores), np.asarray(target)
     labels = np.asarray(labels, np.int64)
@@ -95,6 +108,9 @@ def seed_curve(histogram: np.ndarray, thresholds: np.ndarray) -> SeedCurve:
     Args:
         histogram: sum of :func:`seed_histogram` over the images.
         thresholds: the same (S,).
+
+    >>> seed_curve(np.array([[[1, 0]], [[1, 1]]]), thresholds=np.array([0.5])).iou.tolist()
+    [[0.5, 0.5]]
     """
     thresholds = np.asarray(thresholds, np.float64)
     if histogram.shape[-1] != len(thresholds) + 1:
@@ -117,7 +133,12 @@ def seed_curve(histogram: np.ndarray, thresholds: np.ndarray) -> SeedCurve:
 def dataset_curve(
     images: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], thresholds: np.ndarray, num_classes: int
 ) -> SeedCurve:
-    """:func:`seed_curve` of (scores, labels, target) triples, each read once."""
+    """:func:`seed_curve` of (scores, labels, target) triples, each read once.
+
+    >>> image = np.array([[[0.9, 0.2]]]), np.array([0]), np.array([[1, 0]])  # scores, labels, target
+    >>> dataset_curve([image], thresholds=np.array([0.1, 0.5]), num_classes=2).best
+    (0.5, 1.0)
+    """
     total = np.zeros((num_classes, num_classes - 1, len(thresholds) + 1), np.int64)
     for scores, labels, target in images:
         total += seed_histogram(scores, labels, target, np.asarray(thresholds), num_classes)

@@ -14,7 +14,11 @@ CUE_SIZE = (41, 41)
 
 
 def scale_to_peak(maps: np.ndarray) -> np.ndarray:
-    """Negative values cut, each map divided by its maximum: (K, H, W) float32 in [0, 1]; a map without any stays 0."""
+    """Negative values cut, each map divided by its maximum: (K, H, W) float32 in [0, 1]; a map without any stays 0.
+
+    >>> scale_to_peak(np.array([[[-1.0, 2.0, 4.0]]])).tolist()
+    [[[0.0, 0.5, 1.0]]]
+    """
     maps = np.maximum(np.asarray(maps, np.float32), 0)
     peak = maps.max(axis=(-2, -1), keepdims=True)
     return maps / np.where(peak > 0, peak, 1)
@@ -46,6 +50,9 @@ def power_background(scores: np.ndarray, alpha: float = 4.0) -> np.ndarray:
 
     Returns:
         (H, W) float32.
+
+    >>> power_background(np.array([[[0.0, 0.5, 1.0]]]), alpha=2.0).tolist()
+    [[1.0, 0.25, 0.0]]
     """
     scores = np.asarray(scores, np.float32)
     best = scores.max(axis=0) if len(scores) else np.zeros(scores.shape[1:], np.float32)
@@ -53,7 +60,11 @@ def power_background(scores: np.ndarray, alpha: float = 4.0) -> np.ndarray:
 
 
 def constant_background(scores: np.ndarray, threshold: float = 0.15) -> np.ndarray:
-    """The same score everywhere, (H, W) float32; IRN's 0.15."""
+    """The same score everywhere, (H, W) float32; IRN's 0.15.
+
+    >>> constant_background(np.zeros((2, 1, 3)), threshold=0.25).tolist()
+    [[0.25, 0.25, 0.25]]
+    """
     return np.full(np.asarray(scores).shape[1:], threshold, np.float32)
 
 
@@ -68,6 +79,9 @@ def entropy_background(entropy: np.ndarray, power: float = 1.0, highest: float |
 
     Returns:
         (H, W) float32 in [0, 1].
+
+    >>> entropy_background(np.array([[0.0, 1.0, 2.0]])).tolist()
+    [[0.0, 0.5, 1.0]]
     """
     entropy = np.asarray(entropy, np.float32)
     if not np.isfinite(entropy).all():
@@ -109,6 +123,9 @@ def seed_map(scores: np.ndarray, labels: np.ndarray, background: np.ndarray) -> 
 
     Returns:
         (H, W) uint8: 0 background, class + 1.
+
+    >>> seed_map(np.array([[[0.9, 0.1]]]), labels=np.array([3]), background=np.array([[0.5, 0.5]])).tolist()
+    [[4, 0]]
     """
     stacked = np.concatenate([background[None], scores])
     lookup = np.concatenate([[0], np.asarray(labels, np.int64) + 1]).astype(np.uint8)
@@ -128,6 +145,9 @@ def confident_map(
 
     Returns:
         (H, W) uint8.
+
+    >>> confident_map(np.array([[[0.9, 0.1, 0.0]]]), labels=np.array([3])).tolist()
+    [[4, 255, 0]]
     """
     if bg_threshold > fg_threshold:
         raise ValueError(f'the band is upside down: bg_threshold {bg_threshold} > fg_threshold {fg_threshold}')
@@ -166,6 +186,10 @@ def dsrg_cues(
 
     Returns:
         (C, height, width) bool, at most one class a location; an object's cue goes before the background's.
+
+    >>> scores, saliency = np.array([[[1.0, 0.0]]]), np.array([[1.0, 0.0]])
+    >>> dsrg_cues(scores, np.array([0]), saliency, num_classes=2, size=(1, 2)).tolist()
+    [[[False, True]], [[True, False]]]
     """
     cues = np.zeros((num_classes, *size), bool)
     low = resize_map(background, size, 'bilinear')
