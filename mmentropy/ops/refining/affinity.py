@@ -24,6 +24,9 @@ def neighbor_offsets(radius: float) -> np.ndarray:
 
     Returns:
         (P, 2) int64; dy ≥ 0, and dx > 0 where dy = 0.
+
+    >>> neighbor_offsets(2).tolist(), len(neighbor_offsets(5))
+    ([[0, 1], [1, -1], [1, 0], [1, 1]], 34)
     """
     reach = int(np.ceil(radius)) - 1
     pairs = [
@@ -38,7 +41,11 @@ def neighbor_offsets(radius: float) -> np.ndarray:
 
 
 def inside(offsets: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(P, H, W) bool: whether the neighbour at each offset lies on the map."""
+    """(P, H, W) bool: whether the neighbour at each offset lies on the map.
+
+    >>> inside(np.array([[0, 1]]), size=(1, 3)).tolist()
+    [[[True, True, False]]]
+    """
     y, x = np.mgrid[: size[0], : size[1]]
     dy, dx = offsets[:, 0, None, None], offsets[:, 1, None, None]
     return (y + dy >= 0) & (y + dy < size[0]) & (x + dx >= 0) & (x + dx < size[1])
@@ -62,6 +69,9 @@ def feature_affinity(features: Tensor, offsets: np.ndarray) -> Tensor:
 
     Returns:
         (B, P, H, W) in (0, 1], zero where the pair leaves the map; differentiable.
+
+    >>> feature_affinity(torch.tensor([[[[0.0, 1.0]]]]), np.array([[0, 1]]))  # 1/e, and off the map
+    tensor([[[[0.3679, 0.0000]]]])
     """
     parts = [
         torch.exp(-(features - shifted(features, int(dy), int(dx), 'zero')).abs().mean(dim=1)) for dy, dx in offsets
@@ -78,6 +88,9 @@ def edge_affinity(edge: Tensor, offsets: np.ndarray) -> Tensor:
 
     Returns:
         (B, P, H, W) in [0, 1], zero where the pair leaves the map.
+
+    >>> edge_affinity(torch.tensor([[[0.0, 0.8, 0.0]]]), np.array([[0, 2]]))  # the path crosses the edge
+    tensor([[[[0.2000, 0.0000, 0.0000]]]])
     """
     parts = []
     for dy, dx in offsets.tolist():
@@ -99,6 +112,9 @@ def color_affinity(image: np.ndarray, offsets: np.ndarray, sigma: float = 15.0) 
 
     Returns:
         (P, H, W) float32, zero where the pair leaves the map.
+
+    >>> color_affinity(np.array([[[0, 0, 0], [0, 0, 15]]], np.uint8), np.array([[0, 1]]), sigma=15.0).round(4)
+    array([[[0.6065, 0.    ]]], dtype=float32)
     """
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
     distance = (pixels - _pairs(pixels, offsets)).square().sum(dim=1).numpy()
@@ -115,6 +131,10 @@ def affinity_labels(labels: Tensor, offsets: np.ndarray, ignore: int = IGNORE) -
 
     Returns:
         Three (B, P, H, W) bool: background pairs, object pairs, negative pairs.
+
+    >>> kinds = affinity_labels(torch.tensor([[[0, 0, 3, 3]]]), np.array([[0, 1]]))
+    >>> [kind.int().flatten().tolist() for kind in kinds]  # background, object, negative
+    [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0]]
     """
     other = _pairs(labels, offsets).transpose(0, 1)
     here = labels[:, None]
@@ -138,6 +158,10 @@ def affinity_loss(
 
     Returns:
         () tensor, nats.
+
+    >>> kinds = affinity_labels(torch.tensor([[[0, 0, 3, 3]]]), np.array([[0, 1]]))
+    >>> affinity_loss(torch.full((1, 1, 1, 4), 0.5), *kinds)  # log 2
+    tensor(0.6931)
     """
 
     def mean(cost: Tensor, mask: Tensor) -> Tensor:

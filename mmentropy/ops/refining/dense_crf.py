@@ -30,7 +30,11 @@ Compat = float | Sequence[float] | np.ndarray
 
 
 def available_cores() -> int:
-    """Cores that this process may use."""
+    """Cores that this process may use.
+
+    >>> available_cores() >= 1
+    True
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
@@ -43,6 +47,9 @@ class Gaussian(NamedTuple):
             costs themselves: (L,) on the diagonal or (L, L), where agreeing labels want **negative** numbers.
         normalization: ``symmetric`` :math:`D^{-1/2} K D^{-1/2}`, ``before`` :math:`K D^{-1}`, ``after``
             :math:`D^{-1} K` or ``none``, with D the filter of the constant 1.
+
+    >>> Gaussian(sxy=3, compat=3)
+    Gaussian(sxy=3, compat=3, normalization='symmetric')
     """
 
     sxy: float | tuple[float, float] = 3.0
@@ -55,6 +62,9 @@ class Bilateral(NamedTuple):
 
     Args:
         srgb: standard deviation of the colours in grey levels, one number or one a channel.
+
+    >>> Bilateral(srgb=5)
+    Bilateral(sxy=80.0, srgb=5, compat=10.0, normalization='symmetric')
     """
 
     sxy: float | tuple[float, float] = 80.0
@@ -78,6 +88,9 @@ def unary_from_probability(probability: np.ndarray, clip: float = 1e-5) -> np.nd
 
     Returns:
         (L, H, W) float32, in nats.
+
+    >>> unary_from_probability(np.array([[[0.75]], [[0.25]]])).round(4)[:, 0, 0]
+    array([0.2877, 1.3863], dtype=float32)
     """
     return -np.log(np.maximum(np.asarray(probability, np.float32), np.float32(clip)))
 
@@ -95,6 +108,10 @@ def unary_from_labels(labels: np.ndarray, num_labels: int, confidence: float = 0
 
     Raises:
         ValueError: if a label is out of range, or the confidence is.
+
+    >>> unary_from_labels(np.array([[0, 255]]), num_labels=2, confidence=0.75).round(4)[:, 0]
+    array([[0.2877, 0.6931],
+           [1.3863, 0.6931]], dtype=float32)
     """
     labels = np.asarray(labels)
     sure = labels != unsure
@@ -111,7 +128,11 @@ def unary_from_labels(labels: np.ndarray, num_labels: int, confidence: float = 0
 
 
 def position_features(size: tuple[int, int], sxy: float | tuple[float, float]) -> np.ndarray:
-    """(H·W, 2) float32 features (x / σx, y / σy) in raster order."""
+    """(H·W, 2) float32 features (x / σx, y / σy) in raster order.
+
+    >>> position_features((1, 3), sxy=2.0).tolist()
+    [[0.0, 0.0], [0.5, 0.0], [1.0, 0.0]]
+    """
     sx, sy = np.broadcast_to(np.asarray(sxy, np.float32), 2)
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     return np.stack([x.ravel() / sx, y.ravel() / sy], axis=1)
@@ -120,7 +141,11 @@ def position_features(size: tuple[int, int], sxy: float | tuple[float, float]) -
 def bilateral_features(
     image: np.ndarray, sxy: float | tuple[float, float], srgb: float | Sequence[float]
 ) -> np.ndarray:
-    """(H·W, 2 + C) float32 features (x / σx, y / σy, colours / σ) in raster order; ``image`` (H, W, C)."""
+    """(H·W, 2 + C) float32 features (x / σx, y / σy, colours / σ) in raster order; ``image`` (H, W, C).
+
+    >>> bilateral_features(np.full((1, 1, 3), 26), sxy=80.0, srgb=13.0).tolist()
+    [[0.0, 0.0, 2.0, 2.0, 2.0]]
+    """
     colours = image.reshape(-1, image.shape[-1]).astype(np.float32)
     spread = np.broadcast_to(np.asarray(srgb, np.float32), colours.shape[1])
     return np.concatenate([position_features(image.shape[:2], sxy), colours / spread], axis=1)
@@ -284,6 +309,11 @@ def dense_crf(
 
     Raises:
         ValueError: for shapes that do not fit one another, values that are not finite, or an unknown normalisation.
+
+    >>> labels = np.zeros((5, 5), int)
+    >>> labels[2, 2] = 1  # alone among others: the neighbours outvote it
+    >>> dense_crf(unary_from_labels(labels, 2), kernels=[Gaussian(sxy=3, compat=3)]).argmax(0).max().item()
+    0
     """
     unary = np.asarray(unary, np.float32)
     if unary.ndim != 3 or len(unary) < 2:

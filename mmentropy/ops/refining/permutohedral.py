@@ -220,6 +220,12 @@ def slice_lattice(lattice: F32, vertex: I32, weight: F32, out: F32, begin: int, 
         out: (N, ≥ C) out; columns behind C are left alone.
         begin: first point.
         end: one past the last.
+
+    >>> lattice, vertex = np.float32([[2], [4], [0]]), np.int32([[0, 1]])
+    >>> out = np.zeros((1, 1), np.float32)
+    >>> slice_lattice(lattice, vertex, np.float32([[0.5, 0.5]]), out, 0, 1)
+    >>> out.tolist()
+    [[3.0]]
     """
     width = lattice.shape[1]
     total = np.empty(width, np.float32)
@@ -247,6 +253,11 @@ class Permutohedral:
 
     Raises:
         ValueError: if the features are not a finite (N, d) array, or span more lattice cells than 63 bits can number.
+
+    >>> lattice = Permutohedral(np.array([[0.0], [0.0], [100.0]]))  # two points in one place, a third far away
+    >>> first, second, third = lattice.filter(np.array([1.0, 0.0, 0.0])).tolist()
+    >>> first == second, third
+    (True, 0.0)
     """
 
     def __init__(self, features: np.ndarray) -> None:

@@ -20,6 +20,9 @@ def shifted(maps: Tensor, dy: int, dx: int, border: str = 'replicate') -> Tensor
 
     Returns:
         Of the same shape and type.
+
+    >>> shifted(torch.tensor([[1, 2, 3]]), dy=0, dx=1), shifted(torch.tensor([[1, 2, 3]]), dy=0, dx=1, border='zero')
+    (tensor([[2, 3, 3]]), tensor([[2, 3, 0]]))
     """
     h, w = maps.shape[-2:]
     rows = torch.arange(h, device=maps.device) + dy
@@ -31,7 +34,11 @@ def shifted(maps: Tensor, dy: int, dx: int, border: str = 'replicate') -> Tensor
 
 
 def ring_offsets(dilations: Sequence[int]) -> list[tuple[int, int]]:
-    """The eight neighbours of a 3 × 3 window at each dilation, as (dy, dx)."""
+    """The eight neighbours of a 3 × 3 window at each dilation, as (dy, dx).
+
+    >>> ring_offsets([2])[:3], len(ring_offsets([1, 2]))
+    ([(-2, -2), (-2, 0), (-2, 2)], 16)
+    """
     ring = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
     return [(d * y, d * x) for d in dilations for y, x in ring]
 
@@ -51,6 +58,9 @@ def pixel_affinity(image: Tensor, offsets: Sequence[tuple[int, int]], sharpness:
 
     Returns:
         (B, N, H, W), summing to 1 over the N neighbours.
+
+    >>> pixel_affinity(torch.zeros(1, 3, 4, 4), ring_offsets([1]))[0, :, 0, 0]  # one colour: eight equal neighbours
+    tensor([0.1250, 0.1250, 0.1250, 0.1250, 0.1250, 0.1250, 0.1250, 0.1250])
     """
     around = torch.stack([shifted(image, dy, dx) for dy, dx in offsets], dim=1)
     spread = torch.cat([around, image[:, None]], dim=1).std(dim=1, keepdim=True)
@@ -79,6 +89,10 @@ def pixel_adaptive_refinement(
 
     Raises:
         ValueError: if scores and image differ in size.
+
+    >>> scores, image = torch.tensor([[[[0.0, 8.0, 0.0]]]]), torch.zeros(1, 3, 1, 3)
+    >>> pixel_adaptive_refinement(scores, image, dilations=(1,), iterations=1)  # the mean of eight neighbours
+    tensor([[[[3., 2., 3.]]]])
     """
     if scores.shape[-2:] != image.shape[-2:] or len(scores) != len(image):
         raise ValueError(

@@ -28,6 +28,9 @@ def sparse_affinity(pairs: np.ndarray, offsets: np.ndarray) -> sparse.csr_array:
 
     Raises:
         ValueError: if the two do not fit, or an affinity is negative or not finite.
+
+    >>> sparse_affinity(np.array([[[0.5, 0.0]]]), offsets=np.array([[0, 1]])).toarray().tolist()
+    [[1.0, 0.5], [0.5, 1.0]]
     """
     pairs = np.asarray(pairs, np.float32)
     if pairs.ndim != 3 or len(pairs) != len(offsets):
@@ -52,6 +55,10 @@ def transition_matrix(affinity: sparse.csr_array, beta: float = 8.0) -> sparse.c
 
     Returns:
         (N, N) float32 CSR.
+
+    >>> affinity = sparse_affinity(np.array([[[1 / 3, 0.0]]]), offsets=np.array([[0, 1]]))
+    >>> transition_matrix(affinity, beta=1.0).toarray().round(4).tolist()
+    [[0.75, 0.25], [0.25, 0.75]]
     """
     powered = affinity.astype(np.float32).power(beta)
     columns = np.asarray(powered.sum(axis=0)).ravel()
@@ -97,6 +104,10 @@ def random_walk(
 
     Raises:
         ValueError: if the maps have another number of locations than the matrix.
+
+    >>> transition = transition_matrix(sparse_affinity(np.array([[[1 / 3, 0.0]]]), np.array([[0, 1]])), beta=1.0)
+    >>> random_walk(np.array([[[1.0, 0.0]]]), transition, log_steps=0).round(4).tolist()  # one step
+    [[[0.75, 0.25]]]
     """
     maps = np.asarray(maps, np.float32)
     nodes = maps[0].size if maps.ndim == 3 and len(maps) else 0

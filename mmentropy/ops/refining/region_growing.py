@@ -34,6 +34,11 @@ def grow_regions(
 
     Raises:
         ValueError: if the shapes differ.
+
+    >>> cues = np.array([[[0, 0, 0]], [[1, 0, 0]]])
+    >>> probability = np.array([[[0.1, 0.1, 0.9]], [[0.9, 0.9, 0.1]]])
+    >>> grow_regions(cues, probability, present=np.array([True, True]))[1].tolist()
+    [[True, True, False]]
     """
     cues, probability = np.asarray(cues, bool), np.asarray(probability)
     present = np.asarray(present, bool).copy()
