@@ -33,6 +33,9 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     Args:
         function: what to compile; left out when options are given, ``@jit(parallel=True)``.
         **options: further options of ``numba.njit``.
+
+    >>> jit(lambda x: 2 * x)(21)
+    42
     """
     if function is None:
         return functools.partial(jit, **options)
@@ -43,7 +46,11 @@ def jit(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
 
 def is_cached(kernel: Any) -> bool:
-    """Whether compiled code of this kernel lies in numba's cache, not older than its source."""
+    """Whether compiled code of this kernel lies in numba's cache, not older than its source.
+
+    >>> is_cached(jit(lambda x: 2 * x))  # has no file that a cache could belong to
+    False
+    """
     folder = kernel.stats.cache_path
     if folder is None:
         return False
@@ -55,7 +62,12 @@ def is_cached(kernel: Any) -> bool:
 
 
 def announce_compilation(kernel: Any) -> None:
-    """Before a kernel's first call in this process: log that numba compiles it, unless the cache has it."""
+    """Before a kernel's first call in this process: log that numba compiles it, unless the cache has it.
+
+    >>> from mmentropy.ops.localizing.component_tree import level_boxes  # announces itself, and that once
+    >>> level_boxes(np.array([[0, 9]], np.uint8))[1]
+    1
+    """
     if kernel not in _announced:
         _announced.add(kernel)
         if not is_cached(kernel):

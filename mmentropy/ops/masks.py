@@ -57,6 +57,10 @@ def decode_mask(values: np.ndarray, mask_format: str = 'nonzero') -> tuple[np.nd
 
     Raises:
         ValueError: for an unknown format or an array that does not have the format's channels.
+
+    >>> mask, ignore = decode_mask(np.array([[0, 15, 255]], np.uint8), 'palette')
+    >>> mask.tolist(), ignore.tolist()
+    ([[0, 1, 0]], [[0, 0, 1]])
     """
     if mask_format not in MASK_FORMATS:
         raise ValueError(f'mask_format must be one of {sorted(MASK_FORMATS)}, got {mask_format!r}')
@@ -68,7 +72,11 @@ def decode_mask(values: np.ndarray, mask_format: str = 'nonzero') -> tuple[np.nd
 
 def voc_palette() -> np.ndarray:
     """(256, 3) uint8 RGB: PASCAL VOC's colours. The bits of an index go, from the lowest, to R, G, B, R, G, B …, each
-    filling its channel from the highest bit."""
+    filling its channel from the highest bit.
+
+    >>> voc_palette()[15].tolist()  # person
+    [192, 128, 128]
+    """
     index = np.arange(256)
     palette = np.zeros((256, 3), dtype=np.uint8)
     for step in range(8):
