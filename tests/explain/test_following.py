@@ -267,6 +267,18 @@ FAMILIES = {
         256,
         0.0,
     ),
+    'PreActResNet': (dict(type='PreActResNet', depth=18), 288, -15.5),
+    'EfficientNet, odd input': (dict(type='EfficientNet', arch='b0'), 257, 0.0),
+    'VGGGAP': (dict(type='VGGGAP', depth=11), 256, 0.0),
+    'ConvNeXt, enlarged': (
+        dict(
+            type='EnlargedBackbone',
+            backbone=dict(type='mmpretrain.ConvNeXt', arch='atto', gap_before_final_norm=False),
+            stride_one=['downsample_layers.3'],
+        ),
+        256,
+        0.0,
+    ),
     'AlexNetGAP': (dict(type='AlexNetGAP'), 256, None),
     'GoogLeNetGAP': (dict(type='GoogLeNetGAP'), 256, None),
     'InceptionV3CAM': (dict(type='InceptionV3CAM'), 256, None),
