@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mmentropy.engine.model_loading import LoadedModel
 from mmentropy.explain import CAM
-from mmentropy.explain.anatomy import hooked, last_tensor, run
+from mmentropy.explain.watching import hooked, last_tensor, run
 from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.safe_files import written_whole
 

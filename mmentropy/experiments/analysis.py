@@ -14,7 +14,7 @@ import torch
 
 from mmentropy.engine.model_loading import LoadedModel, load_model
 from mmentropy.explain import CAM
-from mmentropy.explain.anatomy import frozen, hooked, run
+from mmentropy.explain.watching import frozen, hooked, run
 from mmentropy.image_files import read_image
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
 from mmentropy.ops.localizing.regions import Pattern, keep_best, object_shares, rank_patterns, rank_units

@@ -3,17 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import pooling as pools
+from torch.nn.modules.conv import _ConvNd
 
 from mmentropy.ops.mapping.token_maps import Layout, infer_layout
 
-#: Pass-through and pooling modules: their output is not the map one means, or is the same as the one before.
-SKIPPED = (nn.Linear, nn.Dropout, nn.Identity, nn.Flatten)
+from .watching import Record, watch
+
+#: Their output is the map before them over again, a pooled one, or weights of attention.
+SKIPPED = (
+    *(nn.Linear, nn.Dropout, nn.Identity, nn.Flatten, nn.Softmax),
+    *(pools._AvgPoolNd, pools._MaxPoolNd, pools._AdaptiveAvgPoolNd, pools._AdaptiveMaxPoolNd),
+)
+
+#: Parameters that hold the tokens before the patches, as transformers name them.
+TOKENS = ('cls_token', 'class_token', 'dist_token', 'reg_token', 'register_tokens')
 
 
 @dataclass
@@ -23,12 +31,14 @@ class Anatomy:
     Attributes:
         layer: the module whose output is read as the feature map (None for a dense model: its logits are the maps).
         name: its dotted name.
-        classifier: the linear layer that gives the logits, or None where there is none.
+        classifier: the linear layer that gives the logits, or None where there is none on the map's channels.
         pooling: what stands between map and classifier: ``mean`` (its input is the mean of the map: CAM is exact and
-            gradients are known), ``other`` (another pooling, or a norm between), ``tokens`` (it reads a class token).
+            gradients are known), ``own`` (another pooling of the locations that the model declares to score by its
+            classifier), ``other`` (another pooling, or a norm between), ``tokens`` (it reads a class token).
         channels: D of the map.
         extra_tokens: tokens before the patches, None where not known.
         dense: the model gives a map of logits, (N, C, H, W): a segmentor.
+        kind: how the layer's output lies in memory, see :class:`~mmentropy.ops.token_maps.Layout`.
     """
 
     layer: nn.Module | None
@@ -38,10 +48,11 @@ class Anatomy:
     channels: int | None
     extra_tokens: int | None = None
     dense: bool = False
+    kind: str | None = None
 
     def to_map(self, output: Tensor, image_size: tuple[int, int]) -> Tensor:
         """The layer's output as (N, D, h, w)."""
-        layout = infer_layout(tuple(output.shape), image_size, self.channels, self.extra_tokens)
+        layout = infer_layout(tuple(output.shape), image_size, self.channels, self.extra_tokens or 0, self.kind)
         if layout is None:
             raise ValueError(
                 f'the output {tuple(output.shape)} of layer {self.name!r} is no map of an image of {image_size[0]}x'
@@ -50,95 +61,81 @@ class Anatomy:
         return layout.to_map(output)
 
 
-def last_tensor(output: object) -> Tensor | None:
-    """The tensor of a layer's output: itself, or the last one of a tuple (a backbone's stages, deepest last)."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, tuple | list):
-        return next((found for item in reversed(output) if (found := last_tensor(item)) is not None), None)
-    return None
+@dataclass
+class Candidate:
+    """A layer whose output can be read as a map of the image."""
+
+    record: Record
+    layout: Layout
+
+    def read_by(self, score: Tensor) -> str:
+        """What a score depends upon: its ``patches``, only the ``tokens`` before them, or ``nothing`` of it."""
+        slope = _slope(score, self.record.output)
+        if slope is None:
+            return 'nothing'
+        return 'patches' if self.layout.to_map(slope).any() else 'tokens'
+
+    def pooled(self) -> Tensor:
+        """(1, D) mean of the map."""
+        return self.layout.to_map(self.record.output).mean((2, 3))
 
 
-def with_last_tensor(output: object, tensor: Tensor) -> object:
-    """The output with :func:`last_tensor` replaced."""
-    if isinstance(output, Tensor):
-        return tensor
-    items = list(output)
-    where = max(i for i, item in enumerate(items) if last_tensor(item) is not None)
-    items[where] = with_last_tensor(items[where], tensor)
-    return tuple(items) if isinstance(output, tuple) else items
+def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, classifier: str | None = None) -> Anatomy:
+    """Find the last feature map and the linear classifier of any model.
 
+    One forward pass on noise of the image's size is watched, so the answer does not depend upon what the image shows.
 
-def run(model: nn.Module, images: Tensor) -> Tensor:
-    """Raw scores of a batch: (N, C) logits of a classifier, (N, C, H, W) of a segmentor.
+    1. The **classifier** is the last linear layer whose output is the model's, unless the model declares one as
+       ``location_classifier``: a linear layer that scores each location of its last map.
+    2. The **map** is the last layer before it whose output is a map of the image and has a gradient from what the
+       classifier reads. Where the last layers have one at their class token only (ViT, DeiT), it is the last layer
+       whose patches still have one.
+    3. The classifier counts where it has as many inputs as the map has channels and no other layer with weights stands
+       between. Where there is none, but each class reads a channel of its own (SqueezeNet), it is the identity.
+
+    Names given by the caller are taken as they are.
+
+    Args:
+        model: gives (N, C) logits, or (N, C, H, W) class maps.
+        image: (1, 3, H, W) network input; its size counts.
+        target_layer, classifier: dotted names of modules, to override what would be found.
 
     Raises:
-        ValueError: when the model gives something else.
+        KeyError: for a name that the model does not have.
+        ValueError: when no layer gives a map of the image.
     """
-    out = model(images)
-    if isinstance(out, dict):  # torchvision's segmentation models
-        out = out.get('out', out.get('logits'))
-    out = out if isinstance(out, Tensor) else last_tensor(out)
-    if out is None or out.ndim not in (2, 4):
-        found = 'no tensor' if out is None else f'a tensor of shape {tuple(out.shape)}'
-        raise ValueError(f'{type(model).__name__} must give (N, C) logits or (N, C, H, W) class maps, it gave {found}')
-    return out
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients for the parameters; both restored on the way out, module by module."""
-    modes = [(module, module.training) for module in model.modules()]
-    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        model.eval()
-        for parameter, _ in flags:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, flag in flags:
-            parameter.requires_grad_(flag)
-
-
-@contextmanager
-def hooked(handles: list) -> Iterator[None]:
-    """Remove hooks on the way out, also after an exception."""
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@dataclass
-class _Record:
-    name: str
-    module: nn.Module
-    inputs: Tensor | None
-    output: Tensor
-
-
-def _watch(model: nn.Module, image: Tensor) -> tuple[list[_Record], Tensor]:
-    """Every module's first input and output, in the order they finish; with gradients, and the model's own output."""
-    records: list[_Record] = []
-
-    def keep(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
-        found = last_tensor(output)
-        if found is not None:
-            records.append(_Record(name, module, last_tensor(inputs[:1]), found))
-
-    # Bound by default arguments: a closure would see the loop's last name.
-    handles = [
-        module.register_forward_hook(lambda m, i, o, name=name: keep(name, m, i, o))
-        for name, module in model.named_modules()
-        if name
-    ]
-    with hooked(handles), frozen(model), torch.enable_grad():
-        # The image asks for gradients in place of the parameters: whatever it reaches can be asked for its slope.
-        logits = run(model, image.detach().clone().requires_grad_(True))
-    return records, logits
+    wanted = None if target_layer is None else _named(model, target_layer, 'target_layer')
+    own = getattr(model, 'location_classifier', None)
+    given = own if classifier is None else _named_linear(model, classifier)
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image).requires_grad_()
+    records, logits = watch(model, noise)
+    if logits.ndim == 4:
+        return Anatomy(None, '', None, 'mean', None, dense=True)
+    head = _find_head(records, logits, given)
+    linear = given if head is None else head.module
+    read = logits if head is None else head.inputs  # not the head's output: a fresh head may be all zeros
+    before = records if head is None else records[: records.index(head)]
+    reading = dict(size=tuple(image.shape[2:]), extra=_extra_tokens(model), width=getattr(linear, 'in_features', None))
+    picked, by_token = _last_read(_candidates(before, **reading), _uneven_sum(read), noise)
+    if wanted is not None:
+        picked = next((c for r in reversed(records) if r.module is wanted and (c := _candidate(r, **reading))), None)
+    if picked is None:
+        where = 'no layer' if wanted is None else f'layer {target_layer!r}'
+        raise ValueError(
+            f'{where} of {type(model).__name__} gives a map of an image of {image.shape[2]}x{image.shape[3]} pixels; '
+            'name the layer whose output is a feature map as target_layer'
+        )
+    layout, searched = picked.layout, wanted is None and given is None
+    if linear is None:
+        linear, read = _identity(picked, logits), logits
+    elif linear.in_features != layout.channels or (searched and _weights_between(before, picked, read)):
+        linear = None
+    if linear is not None and not by_token and _same(read, picked.pooled()):
+        pooling = 'mean'
+    else:
+        pooling = 'tokens' if by_token else 'own' if linear is not None and linear is own else 'other'
+    extra = layout.extra_tokens if layout.kind == 'tokens' else None
+    return Anatomy(picked.record.module, picked.record.name, linear, pooling, layout.channels, extra, kind=layout.kind)
 
 
 def _named(model: nn.Module, name: str, what: str) -> nn.Module:
@@ -151,118 +148,109 @@ def _named(model: nn.Module, name: str, what: str) -> nn.Module:
         ) from None
 
 
-def _extra_tokens(model: nn.Module) -> int | None:
-    """Class tokens and registers, where mmpretrain (num_extra_tokens) or timm (num_prefix_tokens) says how many."""
+def _named_linear(model: nn.Module, name: str) -> nn.Linear:
+    linear = _named(model, name, 'classifier')
+    if not isinstance(linear, nn.Linear):
+        raise ValueError(f'classifier={name!r} is a {type(linear).__name__}; it must be a linear layer')
+    return linear
+
+
+def _extra_tokens(model: nn.Module) -> int:
+    """Class tokens and registers, as mmpretrain (num_extra_tokens), timm (num_prefix_tokens) or parameters say."""
     for module in model.modules():
         for key in ('num_extra_tokens', 'num_prefix_tokens'):
             if isinstance(getattr(module, key, None), int):
                 return getattr(module, key)
-    return None
+    counts = [
+        sum(p.shape[1] for name, p in module.named_parameters(recurse=False) if name in TOKENS and p.ndim == 3)
+        for module in model.modules()
+    ]
+    return max(counts)
 
 
-def _find_classifier(records: list[_Record], logits: Tensor) -> _Record | None:
+def _find_head(records: list[Record], logits: Tensor, given: nn.Linear | None) -> Record | None:
+    """Where the classifier ran: the one given, else the last linear layer if its output is the model's."""
+    if given is not None:
+        return next((record for record in reversed(records) if record.module is given), None)
     for record in reversed(records):
         if isinstance(record.module, nn.Linear) and record.output.shape == logits.shape:
             return record if torch.equal(record.output, logits) else None
     return None
 
 
-def _is_pool(record: _Record) -> bool:
-    return isinstance(record.module, SKIPPED) or 'Pool' in type(record.module).__name__
+def _candidate(record: Record, size: tuple[int, int], extra: int, width: int | None) -> Candidate | None:
+    """The output as a map of the image, preferably of ``width`` channels; None where it is none."""
+    shape = tuple(record.output.shape)
+    layout = infer_layout(shape, size, width, extra) or infer_layout(shape, size, None, extra)
+    return None if layout is None or len(record.output) != 1 else Candidate(record, layout)
 
 
-def _reached(candidates: list[tuple[_Record, Layout]], vector: Tensor) -> tuple[_Record, Layout] | None:
-    """The last candidate whose patches ``vector`` depends on: behind it, only the class token counts."""
-    tensors = [record.output for record, _ in candidates]
-    # Uneven weights: the plain sum, or sum of squares, of a normalised vector does not depend on anything.
-    uneven = torch.arange(1, vector.numel() + 1, device=vector.device, dtype=vector.dtype).cos().view_as(vector)
-    slopes = torch.autograd.grad((vector * uneven).sum(), tensors, allow_unused=True, retain_graph=True)
-    for (record, layout), slope in reversed(list(zip(candidates, slopes))):
-        if slope is not None and layout.to_map(slope).any():
-            return record, layout
-    return None
+def _candidates(records: list[Record], size: tuple[int, int], extra: int, width: int | None) -> list[Candidate]:
+    """The layers that may give the last map."""
+    lengths = {record.output.shape[1] for record in records if record.output.ndim == 3} - {1}
+    found = []
+    for record in records:
+        output = record.output
+        if isinstance(record.module, SKIPPED) or not output.is_floating_point():
+            continue
+        if output.ndim == 4 and output.shape[2] in lengths:
+            continue  # (1, heads, n, ...) of n tokens: attention, or what it reads
+        candidate = _candidate(record, size, extra, width)
+        if candidate is not None:
+            found.append(candidate)
+    # A vector behind the pooling may be kept as a 1x1 map; it is the map only where no layer gives a larger one.
+    return [candidate for candidate in found if candidate.layout.size != (1, 1)] or found
 
 
-def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, classifier: str | None = None) -> Anatomy:
-    """Find the last feature map and the linear classifier of any model.
+def _slope(score: Tensor, output: Tensor) -> Tensor | None:
+    """The gradient of a score by an output; None where it is zero or there is none."""
+    if not (score.requires_grad and output.requires_grad):
+        return None
+    slope = torch.autograd.grad(score, output, allow_unused=True, retain_graph=True)[0]
+    return None if slope is None or not slope.any() else slope
 
-    The classifier is the last linear layer whose output is the model's. The map is the output of the last layer, before
-    it, that is a map of the image with as many channels as the classifier has inputs; where only a class token is read
-    afterwards, the last one whose patches have a gradient. Names given by the caller are taken as they are.
 
-    Args:
-        model: gives (N, C) logits, or (N, C, H, W) class maps.
-        image: (1, 3, H, W) network input.
-        target_layer, classifier: dotted names of modules, to override what would be found.
+def _uneven_sum(vector: Tensor) -> Tensor:
+    """Weighted, as the plain sum, or sum of squares, of a normalised vector does not depend upon anything."""
+    weights = torch.arange(1, vector.numel() + 1, device=vector.device, dtype=vector.dtype).cos()
+    return (vector * weights.view_as(vector)).sum()
 
-    Raises:
-        KeyError: for a name that the model does not have.
-        ValueError: when no layer gives a map of the image.
-    """
-    wanted = None if target_layer is None else _named(model, target_layer, 'target_layer')
-    linear = None if classifier is None else _named(model, classifier, 'classifier')
-    if linear is not None and not isinstance(linear, nn.Linear):
-        raise ValueError(f'classifier={classifier!r} is a {type(linear).__name__}; it must be a linear layer')
-    size = tuple(image.shape[2:])
-    records, logits = _watch(model, image)
-    if logits.ndim == 4:
-        return Anatomy(None, '', None, 'mean', None, dense=True)
-    head = (
-        _find_classifier(records, logits) if linear is None else next((r for r in records if r.module is linear), None)
+
+def _last_read(candidates: list[Candidate], score: Tensor, image: Tensor) -> tuple[Candidate | None, bool]:
+    """The last candidate whose patches count, and whether in later ones only the tokens before them do."""
+    by_token = False
+    for candidate in reversed(candidates):
+        what = candidate.read_by(score)
+        if what == 'patches':
+            return candidate, by_token
+        by_token |= what == 'tokens'
+    if _slope(score, image) is None:  # a frozen body, a head of zeros: nothing can be told, and the last map is it
+        return (candidates[-1] if candidates else None), bool(candidates and candidates[-1].layout.extra_tokens)
+    return None, by_token
+
+
+def _weights_between(records: list[Record], picked: Candidate, read: Tensor) -> bool:
+    """Whether a linear layer or a convolution stands behind the map and before what the classifier reads."""
+    behind = records[records.index(picked.record) + 1 :]
+    score = _uneven_sum(read)
+    return any(
+        isinstance(record.module, nn.Linear | _ConvNd) and _slope(score, record.output) is not None for record in behind
     )
-    extra = _extra_tokens(model)
-    before = records[: records.index(head)] if head is not None else records
-    width = None if head is None else head.module.in_features
-    if wanted is not None:
-        found = next((r for r in reversed(records) if r.module is wanted), None)
-        layout = None if found is None else infer_layout(tuple(found.output.shape), size, extra_tokens=extra)
-        picked = None if layout is None else (found, layout)
-    else:
-        # What the classifier reads, not its output: a fresh head may be all zeros.
-        vector = logits if head is None else head.inputs
-        picked = _pick(before, size, width, extra, vector) or _pick(before, size, None, extra, vector)
-    if picked is None:
-        where = 'no layer' if wanted is None else f'layer {target_layer!r}'
-        raise ValueError(
-            f'{where} of {type(model).__name__} gives a map of an image of {size[0]}x{size[1]} pixels; '
-            'name the layer whose output is a feature map as target_layer'
-        )
-    record, layout = picked
-    head_linear = None if head is None or layout.channels != width else head.module
-    pooled = layout.to_map(record.output).mean((2, 3)).detach()
-    pooling = 'tokens' if layout.extra_tokens else 'other'
-    if head_linear is not None and _same(head.inputs, pooled):
-        pooling = 'mean'
-    elif head is None and _same(logits, pooled):  # the map's channels are the classes (SqueezeNet)
-        pooling, head_linear = 'mean', _identity(pooled)
-    hint = layout.extra_tokens if layout.kind == 'tokens' else None
-    return Anatomy(record.module, record.name, head_linear, pooling, layout.channels, hint)
 
 
 def _same(vector: Tensor, pooled: Tensor) -> bool:
-    return vector.shape == pooled.shape and torch.allclose(vector.detach(), pooled, rtol=1e-4, atol=1e-5)
+    return vector.shape == pooled.shape and torch.allclose(vector, pooled, rtol=1e-4, atol=1e-5)
 
 
-def _identity(pooled: Tensor) -> nn.Linear:
-    """The linear layer that changes nothing."""
-    linear = nn.Linear(pooled.shape[1], pooled.shape[1], bias=False).to(pooled).requires_grad_(False)
+def _identity(picked: Candidate, logits: Tensor) -> nn.Linear | None:
+    """The linear layer that changes nothing, where each class reads the channel of its number and no other."""
+    classes = logits.shape[1]
+    if picked.layout.channels != classes:
+        return None
+    for index in {0, classes - 1}:
+        slope = _slope(logits[0, index], picked.record.output)
+        if slope is None or picked.layout.to_map(slope).any(3).any(2).nonzero()[:, 1].tolist() != [index]:
+            return None
+    linear = nn.Linear(classes, classes, bias=False).to(logits).requires_grad_(False)
     nn.init.eye_(linear.weight)
     return linear
-
-
-def _pick(
-    records: list[_Record], size: tuple[int, int], channels: int | None, extra: int | None, vector: Tensor
-) -> tuple[_Record, Layout] | None:
-    """The last map among the records; see :func:`dissect`."""
-    found = []
-    for record in records:
-        layout = None
-        if record.output.is_floating_point() and record.output.ndim in (3, 4) and not _is_pool(record):
-            layout = infer_layout(tuple(record.output.shape), size, channels, extra)
-        if layout is not None:
-            found.append((record, layout))
-    # A vector behind the pooling may be kept as a 1x1 map; it is the map only where no layer gives a larger one.
-    found = [pair for pair in found if pair[1].size != (1, 1)] or found
-    if not found:
-        return None
-    return _reached(found, vector) if found[-1][1].extra_tokens else found[-1]

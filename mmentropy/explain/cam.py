@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import torch
 from torch import Tensor
 
@@ -12,7 +10,6 @@ from mmentropy.ops.certainty.entropy import Mapping, Score, entropy_weights, loc
 from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.registry import EXPLAINERS
 
-from .anatomy import Anatomy
 from .explainer import Classes, Explainer, Explanation, class_table
 
 
@@ -21,22 +18,12 @@ class CAM(Explainer):
     r"""Class activation maps, :math:`M_c = \sum_k w_k^c f_k` (Zhou et al., CVPR 2016); a segmentor's logits.
 
     One forward pass gives the maps of all classes. Behind global average pooling the mean of a map plus the bias is the
-    logit. Behind another pooling the map is the same formula; where a norm stands between, one warning says so.
+    logit. Behind another pooling the map is the same formula; where a model does not declare that its classifier scores
+    locations (``location_classifier``), one warning says that something stands between.
     """
 
     needs_classifier = True
     handles_dense = True
-
-    def _check(self, anatomy: Anatomy) -> None:
-        super()._check(anatomy)
-        # Our own poolings are weighted means and maxima of the same locations: W f is what they weigh.
-        ours = any(type(module).__module__.startswith('mmentropy.models.necks') for module in self.model.modules())
-        if anatomy.pooling == 'other' and anatomy.classifier is not None and not ours:
-            warnings.warn(
-                f'the classifier does not read the plain mean of layer {anatomy.name!r}; {type(self).__name__} applies '
-                'its weights to that layer all the same, and leaves out what stands between (a norm, another pooling)',
-                stacklevel=4,
-            )
 
     def _maps(self, images: Tensor, classes: Classes) -> Explanation:
         features, logits = self.features(images)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .anatomy import Anatomy, dissect, frozen, hooked, last_tensor, run
+from .anatomy import Anatomy, dissect
+from .watching import frozen, hooked, last_tensor, run
 
 Classes = Tensor | Sequence | int | Callable[[Tensor], Tensor] | None
 
@@ -71,9 +73,9 @@ def class_table(classes: Classes, logits: Tensor) -> Tensor:
 class Explainer(ABC):
     """Class maps of a batch of network inputs.
 
-    The layer and the classifier are found by one watched forward pass on the first image (kept for later calls), or
-    named. The model is put in evaluation mode and its parameters' gradients are off for the time of a call; both are
-    restored, and hooks are removed, also after an exception.
+    The layer and the classifier are found at the first call, by one forward pass that is watched, or named; see
+    :func:`~mmentropy.explain.anatomy.dissect`. The model is put in evaluation mode and its parameters' gradients are
+    off for the time of a call; both are restored, and hooks are removed, also after an exception.
 
     Args:
         model: any network that gives (N, C) logits, or (N, C, H, W) class maps (a segmentor).
@@ -140,15 +142,22 @@ class Explainer(ABC):
         return Explanation(maps, table, logits)
 
     def _check(self, anatomy: Anatomy) -> None:
-        name = type(self).__name__
+        """Refuse a model that the method cannot read, and warn where it reads one only approximately."""
+        name, model = type(self).__name__, type(self.model).__name__
         if anatomy.dense and not self.handles_dense:
             raise ValueError(f'{name} needs a classifier; this model gives class maps, which CAM and EntropyMap read')
         if anatomy.dense or not self.needs_classifier:
             return
         if anatomy.classifier is None or anatomy.pooling == 'tokens':
             raise ValueError(
-                f'{name} needs a linear classifier on pooled features, and {type(self.model).__name__} has none on '
-                f'layer {anatomy.name!r}; use GradCAM, or name target_layer and classifier'
+                f'{name} needs a linear classifier on pooled features, and {model} has none on layer '
+                f'{anatomy.name!r}; use GradCAM, or name target_layer and classifier'
+            )
+        if anatomy.pooling == 'other':
+            warnings.warn(
+                f'the classifier of {model} does not read the plain mean of layer {anatomy.name!r}; {name} applies its '
+                'weights to that layer all the same, and leaves out what stands between (a norm, another pooling)',
+                stacklevel=4,
             )
 
     def _one(self, images: Tensor, classes: Classes) -> Explanation:

@@ -12,8 +12,8 @@ from torch import Tensor
 from mmentropy.ops.mapping import gradient_maps as ops
 from mmentropy.registry import EXPLAINERS
 
-from .anatomy import hooked, last_tensor, run, with_last_tensor
 from .explainer import Classes, Explainer, Explanation, class_table
+from .watching import hooked, last_tensor, run, with_last_tensor
 
 
 class GradientExplainer(Explainer):

@@ -9,8 +9,8 @@ from torch import Tensor
 from mmentropy.ops.mapping.gradient_maps import channel_masks, score_cam
 from mmentropy.registry import EXPLAINERS
 
-from .anatomy import run
 from .explainer import Classes, Explainer, Explanation, class_table
+from .watching import run
 
 
 @EXPLAINERS.register_module()

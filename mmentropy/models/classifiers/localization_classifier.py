@@ -64,6 +64,21 @@ class LocalizationClassifier(ImageClassifier):
         for eraser in erasers:
             eraser.attach(self.backbone, self.head)
 
+    @property
+    def location_classifier(self) -> nn.Linear | None:
+        """The linear layer that scores the locations of the last map: the head's, where it says so or a neck reads it.
+
+        Explainers take it as the classifier, whatever the pooling.
+        """
+        if isinstance(self.neck, TiedPooling):
+            return self.neck.classifier
+        return getattr(self.head, 'location_classifier', None)
+
+    def method_options(self, method: str) -> dict:
+        """Options that a map method (of :data:`mmentropy.explain.METHODS`) needs to read as this model pools."""
+        options = getattr(self.neck, 'entropy_options', None)
+        return dict(options) if method == 'entropy_cam' and options else {}
+
     def loss(self, inputs: Tensor, data_samples: list[DataSample]) -> dict:
         """Losses of the head (one with ``auxiliary_gap`` also sees the feature map) and of the erasers."""
         features = self.extract_feat(inputs, stage='backbone')

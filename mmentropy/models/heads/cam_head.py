@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmentropy.models.necks.score_pooling import ClassScores
 from mmentropy.ops.certainty.entropy import binary_entropy, location_entropy, softmax_entropy
@@ -52,6 +52,11 @@ class CAMHead(LinearClsHead):
             raise ValueError('CAMHead: cal_acc counts single labels; leave it out with multi_label=True')
         super().__init__(num_classes=num_classes, in_channels=in_channels, loss=loss, **kwargs)
         self.multi_label, self.auxiliary_gap, self.threshold = multi_label, auxiliary_gap, threshold
+
+    @property
+    def location_classifier(self) -> nn.Linear | None:
+        """The linear layer that scores each location of the last map, whatever pools them; explainers read it."""
+        return self.fc
 
     def forward(self, feats: Features | ClassScores) -> Tensor:
         """(B, C) logits: of pooled features, or those that a neck has pooled class by class."""

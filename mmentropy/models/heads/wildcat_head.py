@@ -61,6 +61,11 @@ class WildcatHead(CAMHead):
         """(C,) their biases."""
         return self.fc.bias.view(self.num_classes, self.maps_per_class).mean(1)
 
+    @property
+    def location_classifier(self) -> nn.Linear | None:
+        """``fc`` where it has one map a class; else no layer holds the mean weights, and explainers find none."""
+        return self.fc if self.maps_per_class == 1 else None
+
     def class_maps(self, features: Tensor) -> Tensor:
         """(B, C, H, W) class maps with their biases, of a (B, D, H, W) feature map."""
         return F.conv2d(features, self.weight[:, :, None, None], self.bias)

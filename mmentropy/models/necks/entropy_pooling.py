@@ -148,6 +148,11 @@ class EntropyPooling(TiedPooling):
         own = {option: option for option, group in self.FLAT.items() if group == name}
         return take_group('EntropyPooling', name, kind, given, flat, own)
 
+    @property
+    def entropy_options(self) -> dict:
+        """How it weighs locations, as options of :class:`~mmentropy.explain.EntropyWeightedCAM`."""
+        return {key: getattr(self, key) for key in ('mapping', 'temperature', 'gamma', 'score', 'topk')}
+
     def entropy(self, features: Tensor) -> Tensor:
         """Location entropy (B, H, W) in nats of a (B, D, H, W) feature map."""
         linear, how = self.classifier, self.reading

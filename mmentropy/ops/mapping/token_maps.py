@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Which axes of a layer's output are the image's: maps (N, D, h, w), channels last (N, h, w, D), tokens (N, L, D)."""
+"""Which axes of a layer's output are the image's: maps (N, D, h, w), channels last (N, h, w, D), tokens (N, n, D)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-#: Class token, distillation token, up to four registers: what may stand before the patches.
-MAX_EXTRA_TOKENS = 8
-
 
 @dataclass(frozen=True)
 class Layout:
     """How an output is read as a map.
 
     Attributes:
-        kind: ``nchw``, ``nhwc`` or ``tokens``.
+        kind: ``nchw``, ``nhwc``, ``tokens`` (N, n, D) or ``channels_first_tokens`` (N, D, n).
         size: (h, w) of the map.
         channels: D.
         extra_tokens: tokens before the patches (class token, registers).
@@ -37,6 +34,8 @@ class Layout:
             return output
         if self.kind == 'nhwc':
             return output.permute(0, 3, 1, 2)
+        if self.kind == 'channels_first_tokens':
+            return output.unflatten(2, self.size)
         patches = output[:, self.extra_tokens :]
         return patches.transpose(1, 2).unflatten(2, self.size)
 
@@ -81,7 +80,8 @@ def infer_layout(
     shape: tuple[int, ...],
     image_size: tuple[int, int],
     channels: int | None = None,
-    extra_tokens: int | None = None,
+    extra_tokens: int = 0,
+    kind: str | None = None,
 ) -> Layout | None:
     """Read a layer's output shape as a map of the image.
 
@@ -89,24 +89,43 @@ def infer_layout(
         shape: of the output, with the batch first.
         image_size: (height, width) of the network's input.
         channels: D where it is known (the classifier's inputs); else decided from the grid alone.
-        extra_tokens: class tokens and registers before the patches where their number is known; else the smallest
-            number that leaves a grid.
+        extra_tokens: class tokens and registers that may stand before the patches.
+        kind: the reading where it is known; else all are tried.
 
     Returns:
         the layout, or None when the shape is no map of such an image.
 
-    >>> infer_layout((1, 197, 768), (224, 224))  # a class token and 14 × 14 patches
+    >>> infer_layout((1, 197, 768), (224, 224), extra_tokens=1)
     Layout(kind='tokens', size=(14, 14), channels=768, extra_tokens=1)
+    >>> infer_layout((1, 7, 7, 768), (224, 224)).kind
+    'nhwc'
     """
-    if len(shape) == 4:
-        readings = [Layout('nchw', (shape[2], shape[3]), shape[1]), Layout('nhwc', (shape[1], shape[2]), shape[3])]
-        fitting = [r for r in readings if channels in (None, r.channels) and is_grid(r.size, image_size)]
-        if fitting:  # both may: the one nearer to the image's proportions, channels first on a tie
-            return min(fitting, key=lambda r: abs(r.size[0] * image_size[1] - r.size[1] * image_size[0]))
-    if len(shape) == 3 and channels in (None, shape[2]):
-        tried = range(min(MAX_EXTRA_TOKENS, shape[1] - 1) + 1) if extra_tokens is None else (0, extra_tokens)
-        for extra in tried:
-            size = grid_size(shape[1] - extra, image_size)
-            if size is not None and is_grid(size, image_size, slack=0 if extra else 1):
-                return Layout('tokens', size, shape[2], extra)
-    return None
+    readings = _of_maps(shape, image_size) if len(shape) == 4 else _of_tokens(shape, image_size, extra_tokens)
+    readings = [r for r in readings if channels in (None, r.channels) and kind in (None, r.kind)]
+    if channels is None and kind is None:  # two axes of three could be the tokens: the second is, unless D tells
+        readings = [r for r in readings if r.kind != 'channels_first_tokens']
+    # Where two fit: the one nearer to the image's proportions, and the first on a tie.
+    height, width = image_size
+    return min(readings, key=lambda r: abs(r.size[0] * width - r.size[1] * height), default=None)
+
+
+def _of_maps(shape: tuple[int, ...], image_size: tuple[int, int]) -> list[Layout]:
+    """(N, D, h, w) and (N, h, w, D), where h and w are those of a grid."""
+    readings = [Layout('nchw', (shape[2], shape[3]), shape[1]), Layout('nhwc', (shape[1], shape[2]), shape[3])]
+    return [reading for reading in readings if is_grid(reading.size, image_size)]
+
+
+def _of_tokens(shape: tuple[int, ...], image_size: tuple[int, int], extra_tokens: int) -> list[Layout]:
+    """(N, n, D), with and without the extra tokens, and (N, D, n)."""
+    if len(shape) != 3:
+        return []
+    readings = []
+    for kind, count, channels, extra in (
+        ('tokens', shape[1], shape[2], 0),
+        ('tokens', shape[1] - extra_tokens, shape[2], extra_tokens),
+        ('channels_first_tokens', shape[2], shape[1], 0),
+    ):
+        size = grid_size(count, image_size) if count > 0 else None
+        if size is not None and is_grid(size, image_size, slack=0 if extra else 1):
+            readings.append(Layout(kind, size, channels, extra))
+    return readings

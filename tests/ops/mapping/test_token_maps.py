@@ -32,7 +32,7 @@ def test_tokens_become_the_map_they_came_from(extra):
     conv = torch.nn.Conv2d(3, 6, 16, 16)
     expected = conv(torch.rand(2, 3, 64, 96))
     tokens = torch.cat([torch.full((2, extra, 6), 9.0), expected.flatten(2).transpose(1, 2)], 1)
-    layout = infer_layout(tuple(tokens.shape), (64, 96), 6, None if extra < 2 else extra)
+    layout = infer_layout(tuple(tokens.shape), (64, 96), 6, extra)
     assert layout == Layout('tokens', (4, 6), 6, extra)
     assert torch.equal(layout.to_map(tokens), expected)
 
@@ -53,3 +53,26 @@ def test_channels_last_and_first():
 )
 def test_what_is_no_map(shape, channels):
     assert infer_layout(shape, (224, 224), channels) is None
+
+
+def test_channels_before_tokens():
+    first = torch.rand(1, 10, 24)
+    assert infer_layout((1, 10, 24), (64, 96)) is None
+    layout = infer_layout((1, 10, 24), (64, 96), 10)
+    assert layout == Layout('channels_first_tokens', (4, 6), 10)
+    assert torch.equal(layout.to_map(first), first.reshape(1, 10, 4, 6))
+
+
+def test_of_two_readings_of_tokens_the_width_decides():
+    # 24 tokens of 96 channels, or 96 tokens of 24: both are grids of this image.
+    assert infer_layout((1, 24, 96), (64, 96)) == Layout('tokens', (4, 6), 96)
+    assert infer_layout((1, 24, 96), (64, 96), channels=96) == Layout('tokens', (4, 6), 96)
+    assert infer_layout((1, 24, 96), (64, 96), channels=24) == Layout('channels_first_tokens', (8, 12), 24)
+    assert infer_layout((1, 24, 96), (64, 96), kind='channels_first_tokens').size == (8, 12)
+
+
+def test_extra_tokens_are_only_those_that_are_told():
+    assert infer_layout((1, 20, 30), (224, 224)) is None  # 20 is 4 and a grid of 16
+    assert infer_layout((1, 197, 768), (224, 224)) is None
+    assert infer_layout((1, 197, 768), (224, 224), extra_tokens=1).size == (14, 14)
+    assert infer_layout((1, 196, 768), (224, 224), extra_tokens=1) == Layout('tokens', (14, 14), 768)
