@@ -226,11 +226,8 @@ class Localizer:
         options = dict(self.options)
         if method in ('entropy', 'entropy_cam') and self.loaded.multi_label:
             options.setdefault('score', 'sigmoid')
-        neck = getattr(self.loaded.model, 'neck', None)
-        if method == 'entropy_cam' and type(neck).__name__ == 'EntropyPooling':
-            for key in ('mapping', 'temperature', 'gamma', 'score', 'topk'):
-                options.setdefault(key, getattr(neck, key))
-        return options
+        declared = getattr(self.loaded.model, 'method_options', None)  # of a LocalizationClassifier
+        return {**(declared(method) if declared else {}), **options}
 
     def _finish(
         self,

@@ -24,7 +24,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmentropy.ops.mapping.geometry import MapGrid
 
-from .anatomy import Anatomy, frozen, hooked, last_tensor, run
+from .anatomy import Anatomy
+from .watching import frozen, hooked, last_tensor, run
 
 #: Operations that only move numbers: their places are moved by the same operation.
 MOVES = {

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 
-from .anatomy import Anatomy, dissect, frozen, hooked, last_tensor, run
+from .anatomy import Anatomy, dissect
 from .following import as_map, fit_grid, follow
+from .watching import frozen, hooked, last_tensor, run
 
 #: Where maps may be drawn.
 GRIDS = ('followed', 'measured', 'half_pixel')
