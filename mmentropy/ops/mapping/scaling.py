@@ -93,25 +93,32 @@ def resize_map(cam: np.ndarray, size: tuple[int, int], interpolation: str = 'cub
 
 
 def upsample_map(
-    cam: np.ndarray | Tensor, size: tuple[int, int], interpolation: str = 'cubic', normalize: str = 'minmax'
+    cam: np.ndarray | Tensor,
+    size: tuple[int, int],
+    interpolation: str = 'cubic',
+    normalize: str = 'minmax',
+    grid: MapGrid | None = HALF_PIXEL,
 ) -> np.ndarray:
-    """Resize raw maps to the image, then normalise each: what metrics, visualizers and seed writers read.
+    """Draw raw maps over the image, then normalise each: what metrics, visualizers and seed writers read.
 
     Args:
         cam: (h, w) or (K, h, w) raw maps, array or tensor (any device, any float type).
         size: (height, width) of the result, in pixels.
         interpolation: see :func:`resize_map`.
         normalize: see :func:`normalize_map`: ``minmax`` for the WSOL protocol, ``max`` for shares of the maximum.
+        grid: where the locations look, see :func:`draw_maps`; None is half-pixel, as ``cv2.resize``.
 
     Returns:
         (height, width) or (K, height, width) float32 in [0, 1].
 
     >>> upsample_map(np.array([[2.0, 6.0]]), (1, 4), 'bilinear').tolist()
     [[0.0, 0.25, 0.75, 1.0]]
+    >>> upsample_map(np.array([[2.0, 6.0]]), (1, 4), 'bilinear', grid=MapGrid((0, 0), (1, 2), (1, 4))).tolist()
+    [[0.0, 0.5, 1.0, 1.0]]
     """
     if isinstance(cam, Tensor):
         cam = cam.detach().to('cpu', torch.float32).numpy()
-    return normalize_map(resize_map(cam, size, interpolation), normalize)
+    return normalize_map(draw_maps(cam, size, grid, interpolation), normalize)
 
 
 #: The cubic kernel of ``cv2.resize`` and ``F.interpolate``: the slope at distance 1.

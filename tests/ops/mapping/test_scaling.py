@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from mmentropy.ops.mapping.geometry import MapGrid
-from mmentropy.ops.mapping.scaling import draw_maps, sampling_matrix
+from mmentropy.ops.mapping.scaling import draw_maps, normalize_map, sampling_matrix, upsample_map
 
 FLAGS = {'nearest': cv2.INTER_NEAREST, 'bilinear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC, 'area': cv2.INTER_AREA}
 
@@ -114,6 +114,15 @@ def test_nearest_takes_the_nearest_location():
     grid = MapGrid((0, 0), (1, 4), (1, 16))
     found = draw_maps(np.array([[0.0, 1, 2, 3]]), (1, 16), grid, 'nearest')[0]
     assert found.tolist() == [0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3]
+
+
+@pytest.mark.parametrize('normalize', ['minmax', 'max'])
+def test_upsampling_draws_and_normalises(normalize):
+    maps = np.random.default_rng(2).normal(size=(2, 5, 6)).astype(np.float32)
+    for grid in (None, GRIDS[1]):
+        expected = normalize_map(draw_maps(maps, (40, 48), grid), normalize)
+        assert np.array_equal(upsample_map(maps, (40, 48), normalize=normalize, grid=grid), expected)
+        assert np.array_equal(upsample_map(torch.from_numpy(maps), (40, 48), normalize=normalize, grid=grid), expected)
 
 
 def test_half_precision_comes_back_as_float32():
