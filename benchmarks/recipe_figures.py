@@ -16,6 +16,8 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -127,12 +129,27 @@ def entropy_level(image: np.ndarray) -> int:
     return int(np.nanargmax(np.where(np.isfinite(total), total, -np.inf)))
 
 
-def mean_level(image: np.ndarray) -> int:
-    """The mean grey level."""
-    return int(image.mean())
+def mean_level(image: np.ndarray, factor: float = 1.0) -> int:
+    """A multiple of the mean grey level."""
+    return int(factor * image.mean())
 
 
-CHOOSERS = {'otsu': otsu_level, 'entropy': entropy_level, 'mean': mean_level}
+def perplexity_level(image: np.ndarray, factor: float = 0.5) -> int:
+    r"""Grey level above which lie as many pixels as the map spreads over, :math:`\kappa e^{H(q)}`, q = image / sum."""
+    counts = np.bincount(image.ravel(), minlength=256)
+    levels = np.arange(256)
+    mass = counts @ levels
+    if mass == 0:
+        return 0
+    q = levels[1:] / mass
+    area = factor * np.exp(-(counts[1:] * q * np.log(q)).sum())
+    above = image.size - counts.cumsum()  # pixels above each level
+    return int(np.argmin(np.abs(above - area)))
+
+
+CHOOSERS: dict[str, Callable[[np.ndarray], int]] = {'otsu': otsu_level, 'entropy': entropy_level, 'mean': mean_level}
+CHOOSERS |= {f'mean*{k:g}': partial(mean_level, factor=k) for k in (0.7, 1.3, 1.6, 2.0)}
+CHOOSERS |= {f'perplexity*{k:g}': partial(perplexity_level, factor=k) for k in (0.3, 0.4, 0.5, 0.6, 0.7)}
 
 
 def evaluate(run: Run, set_: str, args: argparse.Namespace) -> None:

@@ -155,7 +155,12 @@ def test_levels(figures):
 
     sums = [entropy(p[: t + 1]) + entropy(p[t + 1 :]) for t in range(image.min(), image.max())]
     assert figures.entropy_level(image) == image.min() + int(np.argmax(sums))
-    assert figures.mean_level(image) == int(image.mean())
+    assert figures.mean_level(image, 1.3) == int(1.3 * image.mean())
+    # An even plateau of 30 pixels spreads over 30 pixels, whatever its height.
+    plateau = np.zeros((10, 10), np.uint8)
+    plateau[:3] = np.arange(30).reshape(3, 10) % 2 + 150
+    assert (plateau > figures.perplexity_level(plateau, 0.5)).sum() == 15
+    assert (plateau > figures.perplexity_level(plateau, 1.0)).sum() == 30
     two = np.where(np.arange(100).reshape(10, 10) < 30, 200, 20).astype(np.uint8)
     assert 20 <= figures.otsu_level(two) < 200
 
