@@ -39,6 +39,11 @@ class Anatomy:
         extra_tokens: tokens before the patches, None where not known.
         dense: the model gives a map of logits, (N, C, H, W): a segmentor.
         kind: how the layer's output lies in memory, see :class:`~mmentropy.ops.token_maps.Layout`.
+
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> anatomy = dissect(nn.Sequential(*layers), torch.rand(1, 3, 16, 16))
+    >>> anatomy.name, anatomy.classifier, anatomy.pooling
+    ('1', Linear(in_features=8, out_features=5, bias=True), 'mean')
     """
 
     layer: nn.Module | None

@@ -20,6 +20,12 @@ class CAM(Explainer):
     One forward pass gives the maps of all classes. Behind global average pooling the mean of a map plus the bias is the
     logit. Behind another pooling the map is the same formula; where a model does not declare that its classifier scores
     locations (``location_classifier``), one warning says that something stands between.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5, bias=False)
+    >>> found = CAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
+    >>> found.maps.shape, torch.allclose(found.maps.mean(), found.logits[0, 2], atol=1e-5)
+    (torch.Size([1, 1, 14, 14]), True)
     """
 
     needs_classifier = True
@@ -46,6 +52,12 @@ class EntropyMap(Explainer):
         score: ``softmax``, or ``sigmoid`` for a multi-label model.
         topk: entropy among the best k classes of a location only.
         **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> maps = EntropyMap(nn.Sequential(*layers))(torch.rand(2, 3, 16, 16)).maps
+    >>> maps.shape, bool((maps >= 0).all() and (maps <= max_entropy(5)).all())
+    (torch.Size([2, 1, 14, 14]), True)
     """
 
     needs_classifier = True
@@ -86,6 +98,13 @@ class EntropyWeightedCAM(EntropyMap):
         mapping, temperature, gamma: see :func:`mmentropy.ops.certainty.entropy.entropy_weights`.
         score, topk: see :class:`EntropyMap`.
         **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> explainer = EntropyWeightedCAM(nn.Sequential(*layers), temperature=1e6)  # as T → ∞ the pooling is GAP
+    >>> found = explainer(torch.rand(1, 3, 16, 16))
+    >>> torch.allclose(found.maps.sum((2, 3)), found.logits, atol=1e-4)
+    True
     """
 
     class_agnostic = False

@@ -58,7 +58,12 @@ APART = 0.25
 
 
 class Place(NamedTuple):
-    """Where the numbers of a tensor look: three tensors of its shape, NaN where no place is known."""
+    """Where the numbers of a tensor look: three tensors of its shape, NaN where no place is known.
+
+    >>> place = Place(y=torch.tensor([0.0]), x=torch.tensor([4.0]), mix=torch.tensor([1.0]))
+    >>> place.map(lambda part: part / 2).x
+    tensor([2.])
+    """
 
     y: Tensor
     x: Tensor
@@ -146,6 +151,12 @@ class Follower(TorchDispatchMode):
     Attributes:
         notes: sentences on what was found on the way: branches that disagree.
         lost: operations behind which no place is known.
+
+    >>> image = torch.rand(1, 1, 4, 4)
+    >>> with Follower(image) as follower:
+    ...     pooled = torch.nn.functional.max_pool2d(image, 2)
+    >>> follower.places[pooled].y[0, 0, :, 0].tolist()  # the middle of rows 0 and 1, and of rows 2 and 3
+    [0.5, 2.5]
     """
 
     def __init__(self, image: Tensor) -> None:

@@ -79,7 +79,14 @@ class GradientExplainer(Explainer):
 
 @EXPLAINERS.register_module()
 class GradCAM(GradientExplainer):
-    """Channels weighted by their mean gradient; see :func:`mmentropy.ops.mapping.gradient_maps.grad_cam`."""
+    """Channels weighted by their mean gradient; see :func:`mmentropy.ops.mapping.gradient_maps.grad_cam`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5, bias=False)
+    >>> found = GradCAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
+    >>> found.maps.shape, bool((found.maps >= 0).all())
+    (torch.Size([1, 1, 14, 14]), True)
+    """
 
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:
         return ops.grad_cam(features, gradients)
@@ -93,6 +100,11 @@ class GradCAMPlusPlus(GradientExplainer):
     Args:
         eps: added to the denominator of the weights.
         **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> GradCAMPlusPlus(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=[[0, 3]]).maps.shape
+    torch.Size([1, 2, 14, 14])
     """
 
     def __init__(self, model, eps: float = 1e-12, **kwargs) -> None:
@@ -105,7 +117,14 @@ class GradCAMPlusPlus(GradientExplainer):
 
 @EXPLAINERS.register_module()
 class XGradCAM(GradientExplainer):
-    """Gradients weighted by the activations; see :func:`mmentropy.ops.mapping.gradient_maps.xgrad_cam`."""
+    """Gradients weighted by the activations; see :func:`mmentropy.ops.mapping.gradient_maps.xgrad_cam`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> model, images = nn.Sequential(*layers), torch.rand(1, 3, 16, 16)
+    >>> torch.allclose(XGradCAM(model)(images).maps, GradCAM(model)(images).maps, atol=1e-6)  # behind GAP they agree
+    True
+    """
 
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:
         return ops.xgrad_cam(features, gradients)
@@ -116,6 +135,11 @@ class LayerCAM(GradientExplainer):
     """Positive gradients times activations, location by location.
 
     See :func:`mmentropy.ops.mapping.gradient_maps.layer_cam`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> LayerCAM(nn.Sequential(*layers), target_layer='0')(torch.rand(1, 3, 16, 16)).maps.shape  # of any layer
+    torch.Size([1, 5, 14, 14])
     """
 
     def combine(self, features: Tensor, gradients: Tensor) -> Tensor:

@@ -23,6 +23,12 @@ class ScoreCAM(Explainer):
         batch_size: masked copies of an image in one forward pass.
         align_corners: of the bilinear up-sampling of the masks.
         **kwargs: see :class:`~mmentropy.explain.explainer.Explainer`.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> found = ScoreCAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
+    >>> found.maps.shape, bool((found.maps >= 0).all())
+    (torch.Size([1, 1, 14, 14]), True)
     """
 
     def __init__(self, model, batch_size: int = 32, align_corners: bool = False, **kwargs) -> None:
