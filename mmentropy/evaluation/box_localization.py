@@ -66,6 +66,14 @@ class BoxLocalizationMetric(CountingMetric):
             paper; all else here reads min-max normalised maps.
 
     Results are percentages; ``threshold@NAME`` is the smallest threshold t in [0, 1) at which the maximum is reached.
+
+    >>> cam = np.zeros((1, 8, 8))
+    >>> cam[0, 2:6, 2:6] = 1
+    >>> truth = {'gt_label': [0], 'gt_bboxes': [[2, 2, 6, 6]], 'ori_shape': (8, 8)}
+    >>> metric = BoxLocalizationMetric(eval_size=8)
+    >>> metric.process(None, [{**truth, 'cams': cam, 'cam_labels': [0]}])
+    >>> metric.evaluate(size=1)['wsol/MaxBoxAccV2']
+    100.0
     """
 
     def __init__(

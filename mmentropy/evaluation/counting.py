@@ -38,6 +38,16 @@ class CountingMetric(BaseMetric):
     Samplers pad the last round by repeating samples. As in mmengine, sample k of rank r has place ``k * world + r``,
     and places from ``size`` on are repeats: the counts of the last few samples wait until :meth:`evaluate` knows the
     size.
+
+    >>> class Images(CountingMetric):
+    ...     def count_case(self, case):
+    ...         return {'images': np.array(1)}
+    ...     def figures(self, totals):
+    ...         return {'images': int(totals['images'])}
+    >>> metric = Images()
+    >>> metric.process(None, [{}, {}, {}])  # the last one is a sampler's padding
+    >>> metric.evaluate(size=2)
+    {'wsol/images': 2}
     """
 
     default_prefix = 'wsol'

@@ -29,6 +29,12 @@ class DiceMetric(CountingMetric):
         threshold: a pixel is foreground if its value is at least this; 0.5 for masks that are probabilities.
         normalize: min-max normalise the map first: for class maps, which are no probabilities.
         interpolation: how a map is enlarged to the mask.
+
+    >>> metric = DiceMetric(threshold=0.5)
+    >>> mask = {'cams': [[[0.9, 0.8, 0.7, 0.1]]], 'cam_labels': [-1]}  # class-agnostic
+    >>> metric.process(None, [{'gt_label': [3], 'gt_mask': [[1, 0, 0, 0]], **mask}])
+    >>> metric.evaluate(size=1)
+    {'wsol/F1+': 50.0, 'wsol/F1-': 50.0, 'wsol/dice_empty': 0}
     """
 
     def __init__(

@@ -20,6 +20,11 @@ class EntropyMetric(CountingMetric):
     ``entropy`` is the mean over the images of the prediction's entropy (field ``entropy``; without it
     :math:`-\sum_c p_c \log p_c` of ``pred_score``, which must be a softmax's); ``location_entropy`` the mean over the
     images of the mean of ``entropy_map``, left out where the predictions have none.
+
+    >>> metric = EntropyMetric()
+    >>> metric.process(None, [{'pred_score': [0.5, 0.5], 'entropy_map': [[0.0, 0.5]]}])
+    >>> {name: round(value, 4) for name, value in metric.evaluate(size=1).items()}
+    {'wsol/entropy': 0.6931, 'wsol/location_entropy': 0.25}
     """
 
     def count_case(self, case: Case) -> Counts:

@@ -115,6 +115,14 @@ class ErrorAnalysisMetric(BaseMetric):
         out_dir: where tables and plot go, see :func:`write_tables`; None writes none.
         iou_thr: δ in per cent.
         contours, localizer, eval_size: as in :class:`BoxLocalizationMetric`.
+
+    >>> cam = np.zeros((1, 8, 8))
+    >>> cam[0, 2:4, 2:4] = 1  # a quarter of the object
+    >>> truth = {'gt_label': [0], 'gt_bboxes': [[2, 2, 6, 6]], 'ori_shape': (8, 8)}
+    >>> metric = ErrorAnalysisMetric(threshold=0.2, eval_size=8)
+    >>> metric.process(None, [{**truth, 'cams': cam, 'cam_labels': [0]}])
+    >>> {name: share for name, share in metric.evaluate(size=1).items() if share}
+    {'wsol/error_part': 100.0}
     """
 
     default_prefix = 'wsol'

@@ -23,6 +23,12 @@ class GridPointingMetric(CountingMetric):
     Args:
         localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`; not ``certainty``, which is
             never positive.
+
+    >>> metric = GridPointingMetric()
+    >>> mosaic = {'gt_label': [1], 'tile_bbox': [4, 0, 8, 4], 'ori_shape': (4, 8)}  # the right half
+    >>> metric.process(None, [{**mosaic, 'cams': [[[1.0, 3.0]]], 'cam_labels': [1]}])
+    >>> metric.evaluate(size=1)
+    {'wsol/grid_pointing': 75.0, 'wsol/grid_empty': 0.0}
     """
 
     def __init__(self, localizer: str = 'cam', collect_device: str = 'cpu', prefix: str | None = None) -> None:

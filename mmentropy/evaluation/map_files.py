@@ -48,6 +48,11 @@ class MapFolder:
     Args:
         folder: searched with all its sub-folders.
         image_ids: every id of the metadata.
+
+    >>> np.save('cat_1.npy', np.eye(2))
+    >>> folder = MapFolder('.', image_ids=['cats/cat_1.jpg'])
+    >>> folder.read('cats/cat_1.jpg').cams.tolist()
+    [[[1.0, 0.0], [0.0, 1.0]]]
     """
 
     def __init__(self, folder: str | Path, image_ids: Sequence[str]) -> None:
@@ -96,6 +101,9 @@ class OneMap:
 
     Args:
         cam: (h, w).
+
+    >>> OneMap(np.eye(2)).read('any.jpg').cams.shape
+    (1, 2, 2)
     """
 
     strangers: tuple[Path, ...] = ()

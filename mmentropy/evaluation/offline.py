@@ -38,6 +38,11 @@ class Outcome:
         rows: what the row function gave, with the image's index.
         faults: (id, problem) of each image that was left out.
         images: number of images that were counted.
+
+    >>> outcome = Outcome(counts=[{'hits': np.array(2)}], images=3)
+    >>> outcome.add(Outcome(counts=[{'hits': np.array(1)}], images=1))
+    >>> int(outcome.counts[0]['hits']), outcome.images
+    (3, 4)
     """
 
     counts: list[Counts] = field(default_factory=list)
@@ -68,6 +73,16 @@ class MapEvaluation:
         predictions: id → classes, best first; or None, which takes those that the map files tell, if any. An image
             without a row is left out.
         save_every: seconds between two savings of the state.
+
+    >>> from mmentropy.evaluation import BoxLocalizationMetric
+    >>> class OneImage:
+    ...     ids, masks = ['a.jpg'], False
+    ...     def __getitem__(self, index):
+    ...         return {'gt_label': [0], 'gt_bboxes': [[0, 0, 8, 8]], 'ori_shape': (8, 8)}
+    >>> metric = BoxLocalizationMetric(eval_size=8)
+    >>> outcome = MapEvaluation(OneImage(), OneMap(np.eye(8)), [metric]).run()
+    >>> outcome.images, metric.figures(outcome.counts[0])['GT-known']
+    (1, 100.0)
     """
 
     truths: Truths

@@ -27,6 +27,13 @@ class PartCoverageMetric(CountingMetric):
         localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`; not ``certainty``, which is
             never positive.
         interpolation: how the raw map is enlarged to the masks before its positive part is taken.
+
+    >>> metric = PartCoverageMetric()
+    >>> truth = {'gt_label': [0], 'gt_mask': [[1, 1, 0, 0]], 'part_mask': [[1, 0, 0, 0]]}
+    >>> metric.process(None, [{**truth, 'cams': [[[2.0, 1.0, 1.0, 0.0]]], 'cam_labels': [0]}])
+    >>> found = metric.evaluate(size=1)
+    >>> found['wsol/mass_part'], found['wsol/mass_object'], found['wsol/area_part']
+    (50.0, 25.0, 25.0)
     """
 
     def __init__(

@@ -16,6 +16,13 @@ class SegmentorDiceMetric(DiceMetric):
     """:class:`DiceMetric` on mmsegmentation's predictions of background (0) and object (any other class).
 
     The classification error is not reported: a segmentor has no label of the image.
+
+    >>> import torch
+    >>> found, truth = torch.tensor([[[1, 1, 1, 0]]]), torch.tensor([[[1, 0, 0, 0]]])
+    >>> metric = SegmentorDiceMetric()
+    >>> metric.process(None, [{'pred_sem_seg': {'data': found}, 'gt_sem_seg': {'data': truth}}])
+    >>> metric.evaluate(size=1)
+    {'wsol/F1+': 50.0, 'wsol/F1-': 50.0, 'wsol/dice_empty': 0}
     """
 
     def count(self, sample: dict) -> Counts:
