@@ -19,9 +19,16 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 WITHOUT = {
     'Erased': 'a named tuple; recursive_erasing shows one',
     'Pattern': 'a dataclass; rank_patterns shows two',
+    'Explainer': 'an abstract base; CAM is one',
+    'Explanation': 'a dataclass; every explainer gives one',
+    'GradientExplainer': 'an abstract base; GradCAM is one',
+    'StoredMaps': 'a dataclass; MapFolder gives them',
+    'Truths': 'a protocol; MapEvaluation shows one',
+    'CAMBackbone': 'an abstract base; VGGGAP is one',
+    'ClassScores': 'a named tuple; PCAMPooling gives one',
 }
 #: Rooms whose examples are written.
-WRITTEN = ('mmentropy.ops.',)
+WRITTEN = ('mmentropy.ops.', 'mmentropy.explain.', 'mmentropy.evaluation.', 'mmentropy.models.')
 
 
 def module_name(path: Path) -> str:

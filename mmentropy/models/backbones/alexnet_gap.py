@@ -10,7 +10,12 @@ from .cam_backbone import CAMBackbone
 
 @MODELS.register_module()
 class AlexNetGAP(CAMBackbone):
-    """AlexNet up to conv5 (stride 16: 13×13 at 224 pixels), then the 3×3 block; see :class:`CAMBackbone`."""
+    """AlexNet up to conv5 (stride 16: 13×13 at 224 pixels), then the 3×3 block; see :class:`CAMBackbone`.
+
+    >>> import torch
+    >>> AlexNetGAP(out_channels=8)(torch.zeros(1, 3, 224, 224))[0].shape
+    torch.Size([1, 8, 13, 13])
+    """
 
     def __init__(self, **kwargs) -> None:
         super().__init__(**kwargs)

@@ -19,6 +19,10 @@ class GoogLeNetGAP(CAMBackbone):
     """GoogLeNet up to inception 4e (stride 16: 14×14 at 224 pixels), then the 3×3 block; see :class:`CAMBackbone`.
 
     torchvision's published weights expect inputs in −1 … 1: mean and std 127.5.
+
+    >>> import torch
+    >>> GoogLeNetGAP(out_channels=8)(torch.zeros(1, 3, 64, 64))[0].shape
+    torch.Size([1, 8, 4, 4])
     """
 
     def __init__(self, **kwargs) -> None:

@@ -25,6 +25,10 @@ class InceptionV3CAM(CAMBackbone):
 
     Args:
         **kwargs: see :class:`CAMBackbone`.
+
+    >>> import torch
+    >>> InceptionV3CAM(out_channels=8)(torch.zeros(1, 3, 96, 96))[0].shape
+    torch.Size([1, 8, 4, 4])
     """
 
     def __init__(self, **kwargs) -> None:

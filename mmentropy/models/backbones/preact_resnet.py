@@ -11,7 +11,13 @@ from mmentropy.registry import MODELS
 
 
 class PreActBlock(nn.Module):
-    """x + conv(relu(norm(conv(relu(norm(x)))))); a projection of relu(norm(x)) where the shape changes."""
+    """x + conv(relu(norm(conv(relu(norm(x)))))); a projection of relu(norm(x)) where the shape changes.
+
+    >>> import torch
+    >>> block = PreActBlock(4, 8, stride=2, dilation=1, norm_cfg=dict(type='BN'))
+    >>> block(torch.zeros(1, 4, 16, 16)).shape
+    torch.Size([1, 8, 8, 8])
+    """
 
     expansion = 1
 
@@ -42,6 +48,11 @@ class PreActResNet(ResNet):
     Args:
         depth: 18 or 34.
         **kwargs: of mmpretrain's ``ResNet``, but those that change its blocks.
+
+    >>> import torch
+    >>> backbone = PreActResNet(depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 2, 1))
+    >>> backbone(torch.zeros(1, 3, 64, 64))[0].shape
+    torch.Size([1, 64, 4, 4])
     """
 
     arch_settings = {18: (PreActBlock, (2, 2, 2, 2)), 34: (PreActBlock, (3, 4, 6, 3))}

@@ -20,6 +20,10 @@ class VGGGAP(CAMBackbone):
         depth: 11, 13, 16 or 19.
         batch_norm: torchvision's variant with batch normalisation.
         **kwargs: see :class:`CAMBackbone`.
+
+    >>> import torch
+    >>> VGGGAP(depth=11, out_channels=8)(torch.zeros(1, 3, 32, 32))[0].shape
+    torch.Size([1, 8, 2, 2])
     """
 
     def __init__(self, depth: int = 16, batch_norm: bool = False, **kwargs) -> None:

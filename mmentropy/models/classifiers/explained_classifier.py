@@ -27,6 +27,12 @@ class ExplainedClassifier(LocalizationClassifier):
         explainer_options: of that method (``target_layer``, ``scales`` …).
         *args: as in ``LocalizationClassifier``.
         **kwargs: as in ``LocalizationClassifier``.
+
+    >>> backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    >>> neck, head = dict(type='GlobalAveragePooling'), dict(type='LinearClsHead', in_channels=64, num_classes=3)
+    >>> model = ExplainedClassifier(backbone, neck, head, explainer='layer_cam', map_classes='all').eval()
+    >>> model.predict(torch.zeros(1, 3, 64, 64), [DataSample()])[0].cams.shape
+    torch.Size([3, 2, 2])
     """
 
     def __init__(

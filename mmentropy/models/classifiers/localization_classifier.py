@@ -33,6 +33,13 @@ class LocalizationClassifier(ImageClassifier):
         map_classes: whose maps are kept: ``gt+top5`` (the labels and the five best), ``all``, or a list of classes.
         erasing: feature erasers (``mmentropy.ADL`` …), hooked into named layers of the backbone, active in training
             only. What they learn lies in the state dict under ``erasing``.
+
+    >>> backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    >>> neck, head = dict(type='mmentropy.EntropyPooling'), dict(type='mmentropy.CAMHead', num_classes=3)
+    >>> model = LocalizationClassifier(backbone, neck, head, map_classes='all').eval()
+    >>> sample = model.predict(torch.zeros(1, 3, 64, 64), [DataSample()])[0]
+    >>> sample.cams.shape, sample.cam_labels.tolist(), sample.entropy_map.shape
+    (torch.Size([3, 2, 2]), [0, 1, 2], torch.Size([2, 2]))
     """
 
     def __init__(

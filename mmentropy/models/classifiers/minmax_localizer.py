@@ -43,6 +43,9 @@ class Mask:
         omega, sigma: steepness and threshold.
         detach: the mask is a constant for C's losses; M then learns from its labels alone, and from C only through the
             shared backbone.
+
+    >>> Mask(omega=4.0, detach=True)
+    Mask(omega=4.0, sigma=0.5, detach=True)
     """
 
     omega: float = 8.0
@@ -62,6 +65,9 @@ class Rest:
         loss: ``sem`` and ``ce_uniform`` cross-entropy to the uniform distribution, ``eem`` minus the entropy itself.
         weight: λ; None takes 1e-7 for ``sem`` and ``eem`` (journal), 1 for ``ce_uniform`` (first version). 0 leaves
             the pass out.
+
+    >>> Rest().weight, Rest('ce_uniform').weight
+    (1e-07, 1.0)
     """
 
     loss: str = 'sem'
@@ -81,6 +87,9 @@ class Barrier:
     Attributes:
         enabled: ``barrier=None`` in a config is False.
         t: its sharpness; a ``MinMaxScheduleHook`` changes it.
+
+    >>> Barrier(t=2.0)
+    Barrier(enabled=True, t=2.0)
     """
 
     enabled: bool = True
@@ -102,6 +111,9 @@ class Erasing:
         initial: ``zero`` or ``mask``.
         through_images: gradients through the erased images too.
         recompute: compute a pass again in the backward; False keeps all activations (same result, more memory).
+
+    >>> Erasing(steps=2).initial
+    'zero'
     """
 
     steps: int = 4
@@ -126,6 +138,9 @@ class Crf:
         gaussian: (sxy, compat) of the smoothness kernel.
         bilateral: (sxy, srgb, compat) of the appearance kernel.
         iterations: of the mean field.
+
+    >>> Crf(iterations=0).refine(torch.full((1, 2, 2), 0.75), torch.zeros(3, 2, 2)).unique()
+    tensor([0.7500])
     """
 
     gaussian: tuple[float, float] = (3.0, 3.0)
@@ -193,6 +208,12 @@ class MinMaxLocalizer(LocalizationClassifier):
     Raises:
         ValueError: for options that do not fit; in training, for a sample without exactly one label; in training and
             prediction for an image with NaN or infinite values, by its path.
+
+    >>> backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    >>> model = MinMaxLocalizer(backbone, data_preprocessor=dict(num_classes=3), erasing=dict(steps=2)).eval()
+    >>> sample = model.predict(torch.zeros(1, 3, 64, 64), [DataSample()])[0]
+    >>> sample.cams.shape, sample.cam_labels.tolist()  # the mask, at the size of the input
+    (torch.Size([1, 64, 64]), [-1])
     """
 
     def __init__(

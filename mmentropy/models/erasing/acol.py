@@ -26,6 +26,13 @@ class ACoL(FeatureEraser):
     Args:
         threshold: δ, in [0, 1].
         weight: of the second classifier's loss; 0 is the plain model.
+
+    >>> head = dict(type='mmentropy.CAMHead', num_classes=3)
+    >>> model = dict(type='mmentropy.LocalizationClassifier', head=head, erasing=[dict(type='mmentropy.ACoL')])
+    >>> model['neck'] = dict(type='GlobalAveragePooling')
+    >>> model['backbone'] = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    >>> MODELS.build(model).erasing[0].adversary
+    Linear(in_features=64, out_features=3, bias=True)
     """
 
     def __init__(self, threshold: float = 0.7, weight: float = 1.0) -> None:

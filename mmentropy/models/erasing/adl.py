@@ -27,6 +27,10 @@ class ADL(FeatureEraser):
         drop_rate: probability of the drop mask, drawn for each batch and layer.
         drop_threshold: γ.
         importance: multiply by the importance map where the drop mask is not drawn.
+
+    >>> features = torch.tensor([[[[1.0, 0.5]]]])
+    >>> ADL(drop_rate=1.0).erase(features), ADL(drop_rate=0.0, importance=False).erase(features)
+    (tensor([[[[0.0000, 0.5000]]]]), tensor([[[[1.0000, 0.5000]]]]))
     """
 
     def __init__(

@@ -22,6 +22,15 @@ class FeatureEraser(nn.Module):
         layers: names of the backbone's layers, as ``backbone.named_modules()`` tells them: ``('layer3', 'layer4')``.
             Their output is (B, D, H, W), a tuple whose last entry that is, or tokens (B, n, D).
         prob: share of the training batches on which it acts; 0 is the plain model bit for bit.
+
+    >>> class Silence(FeatureEraser):
+    ...     def erase(self, features):
+    ...         return features * 0
+    >>> backbone = nn.Sequential(nn.Identity())
+    >>> eraser = Silence(layers=['0'])
+    >>> eraser.attach(backbone)
+    >>> backbone(torch.ones(1, 1, 1, 1)).item(), eraser.eval() and backbone(torch.ones(1, 1, 1, 1)).item()
+    (0.0, 1.0)
     """
 
     def __init__(self, layers: Sequence[str] = (), prob: float = 1.0) -> None:

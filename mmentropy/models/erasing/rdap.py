@@ -22,6 +22,9 @@ class RDAP(FeatureEraser):
         layers, prob: see :class:`FeatureEraser`.
         drop_rate: probability of the erasure, drawn for each batch and layer; 0 is the plain model.
         size: side of the square: locations (int), or a share of the map's shorter side (float).
+
+    >>> RDAP(drop_rate=1.0, size=1).erase(torch.tensor([[[[1.0, 3.0, 2.0]]]]))
+    tensor([[[[1., 0., 2.]]]])
     """
 
     def __init__(

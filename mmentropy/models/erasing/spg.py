@@ -29,6 +29,9 @@ class SPG(FeatureEraser):
         thresholds: (δ_l, δ_h) of the deeper branch, the shallower one, and the last map's.
         channels: of the branches' hidden layer.
         weight: of the three losses; 0 is the plain model.
+
+    >>> SPG(layers=('layer2', 'layer3'), weight=0.5).thresholds
+    ((0.05, 0.7), (0.05, 0.5), (0.1, 0.7))
     """
 
     def __init__(

@@ -32,6 +32,11 @@ class CAMHead(LinearClsHead):
             the classifier learns both readings; 0 is off.
         threshold: a multi-label prediction holds the classes with at least this score.
         loss: any mmpretrain loss; the host's cross-entropy by default.
+
+    >>> head, features = CAMHead(num_classes=3, in_channels=8), torch.rand(1, 8, 7, 7)
+    >>> maps, logits = head.maps(features), head((features.mean((2, 3)),))
+    >>> torch.allclose(maps.mean((2, 3)) + head.fc.bias, logits, atol=1e-5)
+    True
     """
 
     def __init__(

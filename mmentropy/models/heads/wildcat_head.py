@@ -28,6 +28,10 @@ class WildcatHead(CAMHead):
         num_classes, in_channels, multi_label, threshold, loss: as in ``CAMHead``.
         maps_per_class: m.
         kmax, kmin, alpha: see :func:`~mmentropy.ops.certainty.wildcat.wildcat_pool`.
+
+    >>> head, features = WildcatHead(num_classes=3, in_channels=8, maps_per_class=2, kmax=1), torch.rand(1, 8, 7, 7)
+    >>> torch.allclose(head(features), head.class_maps(features).amax((2, 3)))  # the one highest location
+    True
     """
 
     def __init__(

@@ -35,6 +35,9 @@ class RegularizedCrossEntropy(nn.Module):
         avg_non_ignore: the mean is over the samples (pixels) that count; False divides by all of them, the ignored ones
             too, which is the default of mmsegmentation's own cross-entropy. They differ where there are ignored pixels:
             on a mask of which a share s counts, False is s times True.
+
+    >>> EntropyRegularizedLoss(lambda_=0.0)(torch.zeros(1, 4), torch.tensor([2]))  # cross-entropy alone: log 4
+    tensor(1.3863)
     """
 
     divergence: Callable[..., Tensor]
@@ -121,6 +124,10 @@ class EntropyRegularizedLoss(RegularizedCrossEntropy):
 
     It equals :math:`(1+\lambda)` times label smoothing with ε = λ/(1+λ), minus λ log C (class_reduction ``mean``).
     Arguments as in :class:`RegularizedCrossEntropy`.
+
+    >>> logits = torch.tensor([[3.0, 1.0]]).log()  # p = (3/4, 1/4)
+    >>> EntropyRegularizedLoss(lambda_=1.0)(logits, torch.tensor([0]))  # 0.2877 + 0.1438
+    tensor(0.4315)
     """
 
     divergence = staticmethod(uniform_divergence)
@@ -131,6 +138,10 @@ class ConfidencePenaltyLoss(RegularizedCrossEntropy):
     r"""Confidence penalty (Pereyra et al., 2017): :math:`CE - \lambda H(p)` = CE + λ KL(p‖u) − λ log C.
 
     The constant is left out, so the regulariser is never negative. Arguments as in :class:`RegularizedCrossEntropy`.
+
+    >>> logits = torch.tensor([[3.0, 1.0]]).log()  # p = (3/4, 1/4)
+    >>> ConfidencePenaltyLoss(lambda_=1.0)(logits, torch.tensor([0]))  # 0.2877 + 0.1308
+    tensor(0.4185)
     """
 
     divergence = staticmethod(confidence_divergence)
@@ -141,6 +152,10 @@ class JeffreysPenaltyLoss(RegularizedCrossEntropy):
     r"""Jeffreys' symmetric penalty: :math:`CE + \lambda (KL(u\|p) + KL(p\|u))`.
 
     Arguments as in :class:`RegularizedCrossEntropy`.
+
+    >>> logits = torch.tensor([[3.0, 1.0]]).log()  # p = (3/4, 1/4)
+    >>> JeffreysPenaltyLoss(lambda_=1.0)(logits, torch.tensor([0]))  # 0.2877 + 0.2747
+    tensor(0.5623)
     """
 
     divergence = staticmethod(jeffreys_divergence)

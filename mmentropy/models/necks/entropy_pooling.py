@@ -33,6 +33,9 @@ class LocationEntropy:
         score: ``softmax``, or ``sigmoid`` for multi-label models.
         topk: entropy among the best k classes of a location only; None takes all.
         chunk_size: classes whose location logits may exist at once; None takes all.
+
+    >>> LocationEntropy(topk=5)
+    LocationEntropy(score='softmax', topk=5, chunk_size=None)
     """
 
     score: Score = 'softmax'
@@ -54,6 +57,9 @@ class Weighting:
         gamma: power of the weights.
         eps: floor of ``kl`` and ``linear``.
         detach: whether the weights are constants for the gradient.
+
+    >>> Weighting(mapping='kl', gamma=2.0)
+    Weighting(mapping='kl', temperature=1.0, gamma=2.0, eps=1e-06, detach=False)
     """
 
     mapping: Mapping = 'exp'
@@ -73,6 +79,9 @@ class OwnScorer:
 
     Attributes:
         num_classes, in_channels: C and D.
+
+    >>> OwnScorer(num_classes=3, in_channels=8)
+    OwnScorer(num_classes=3, in_channels=8)
     """
 
     num_classes: int | None = None

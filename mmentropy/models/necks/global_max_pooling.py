@@ -17,6 +17,10 @@ class GlobalMaxPooling(ScorePooling):
 
     Args:
         of, mix: see :class:`ScorePooling`.
+
+    >>> import torch
+    >>> GlobalMaxPooling()(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[3.]])
     """
 
     def __init__(self, of: Pooled = 'features', mix: float = 0.0) -> None:

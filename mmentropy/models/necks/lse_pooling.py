@@ -18,6 +18,10 @@ class LSEPooling(ScorePooling):
     Args:
         r: sharpness, ≥ 0: 0 is GAP, infinity the maximum.
         of, mix: see :class:`ScorePooling`; the authors pool scores.
+
+    >>> import torch
+    >>> LSEPooling(r=1.0, of='features')(torch.tensor([[[[0.0, 2.0]]]]))  # log((1 + e²) / 2)
+    tensor([[1.4338]])
     """
 
     def __init__(self, r: float = 5.0, of: Pooled = 'scores', mix: float = 0.0) -> None:

@@ -20,6 +20,13 @@ class PCAMPooling(ScorePooling):
 
     Args:
         mix: share of the plain mean, in [0, 1]; 1 is GAP.
+
+    >>> import torch
+    >>> neck, classifier = PCAMPooling(), torch.nn.Linear(1, 1)
+    >>> _ = torch.nn.init.ones_(classifier.weight), torch.nn.init.zeros_(classifier.bias)
+    >>> neck.tie(classifier)
+    >>> neck(torch.tensor([[[[1.0, 3.0]]]]).log()).scores.detach()  # 0.4 · 0 + 0.6 · log 3
+    tensor([[0.6592]])
     """
 
     def __init__(self, mix: float = 0.0) -> None:

@@ -31,6 +31,13 @@ class ScorePooling(TiedPooling):
     Args:
         of: ``features`` or ``scores``.
         mix: share of the plain mean in the result, in [0, 1]; 1 is GAP bit for bit.
+
+    >>> class Lowest(ScorePooling):
+    ...     def reduce(self, maps):
+    ...         return maps.amin((-2, -1))
+    >>> import torch
+    >>> Lowest(of='features', mix=0.5)(torch.tensor([[[[1.0, 3.0]]]]))  # half of 1, half of the mean
+    tensor([[1.5000]])
     """
 
     def __init__(self, of: Pooled = 'scores', mix: float = 0.0) -> None:

@@ -13,6 +13,14 @@ class TiedPooling(nn.Module, ABC):
 
     The tied layer is held by reference, not as a sub-module: its parameters stay the head's alone in state dicts,
     optimizers and parameter counts, and a deep copy of the whole model keeps the tie inside the copy.
+
+    >>> class Mean(TiedPooling):
+    ...     def pool(self, features):
+    ...         return features.mean((2, 3))
+    >>> neck, linear = Mean(), nn.Linear(8, 3)
+    >>> neck.tie(linear)
+    >>> neck.classifier is linear, list(neck.state_dict())
+    (True, [])
     """
 
     def __init__(self) -> None:

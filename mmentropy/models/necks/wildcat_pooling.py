@@ -22,6 +22,10 @@ class WildcatPooling(ScorePooling):
         kmin: the same for the lowest; 0 leaves them out.
         alpha: α.
         of, mix: see :class:`ScorePooling`.
+
+    >>> import torch
+    >>> WildcatPooling(kmax=2, kmin=1, alpha=0.5, of='features')(torch.tensor([[[[4.0, 2.0, 0.0, -2.0]]]]))
+    tensor([[2.]])
     """
 
     def __init__(

@@ -30,6 +30,10 @@ class AffinityNet(BaseModel):
         frozen_backbone: train the head alone.
         data_preprocessor: mmseg's.
         init_cfg: see mmengine.
+
+    >>> backbone = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, out_indices=(2, 3))
+    >>> AffinityNet(backbone, in_channels=(32, 64), channels=16)(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 16, 4, 4])
     """
 
     def __init__(

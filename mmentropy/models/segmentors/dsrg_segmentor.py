@@ -32,6 +32,12 @@ class DSRGSegmentor(EncoderDecoder):
         crf_iterations: of the mean field.
         boundary_weight: factor of the boundary loss.
         **kwargs: of ``EncoderDecoder``.
+
+    >>> backbone = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8)
+    >>> head = dict(type='FCNHead', in_channels=64, channels=8, num_convs=1, num_classes=3, in_index=0)
+    >>> model = DSRGSegmentor(backbone=backbone, decode_head=head, fg_threshold=0.9)
+    >>> model.thresholds, model.kernels[0].compat
+    ((0.9, 0.99), 3)
     """
 
     def __init__(
