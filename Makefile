@@ -35,8 +35,7 @@ ifeq ($(FAMILY),openmmlab)
 endif
 	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '.[$(FAMILY),test]'
 	@# The usual dense CRF, to compare ours with: it needs a compiler, and builds on Python 3.10 to 3.12.
-	@$(BIN)/python -m pip install --quiet pydensecrf2 2>/dev/null || \
-	    echo 'note: pydensecrf2 does not build here; the tests that compare our dense CRF with it will skip'
+	@$(BIN)/python -m pip install --quiet pydensecrf2 2>/dev/null || echo 'note: pydensecrf2 does not build here; its tests skip'
 	@touch $@
 
 demo: install

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 from collections import Counter
 from collections.abc import Iterator
@@ -103,5 +104,10 @@ def draw() -> str:
 
 
 if __name__ == '__main__':
-    PICTURE.write_text(draw(), encoding='utf-8')
+    parser = argparse.ArgumentParser(description='Draw the floors of the package and who imports from whom.')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 when the picture is not current')
+    picture = draw()
+    if parser.parse_args().check:
+        raise SystemExit(PICTURE.read_text(encoding='utf-8') != picture)
+    PICTURE.write_text(picture, encoding='utf-8')
     print(f'written: {PICTURE.relative_to(ROOT)}')
