@@ -73,39 +73,38 @@ def edges() -> Counter[tuple[str, str]]:
 
 
 def draw() -> str:
-    """The house as SVG: one floor a row; on the right, how many imports it takes from each floor below."""
-    counts, floors, row, left, cell = edges(), list(FLOORS), 44, 620, 46
-    width, height = left + cell * len(floors) + 20, row * len(floors) + 80
+    """The house as SVG: one floor a row; on the right, from which floors below it imports."""
+    counts, floors, row, left, cell, roof = edges(), list(FLOORS), 44, 620, 46, 110
+    width, height = left + cell * len(floors) + 60, row * len(floors) + roof + 20
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="14">',
         f'<rect width="{width}" height="{height}" fill="#fff"/>',
-        f'<text x="{left}" y="24" fill="#555">imports from …, counted</text>',
+        f'<text x="{left - 20}" y="{roof - 12}" fill="#555" text-anchor="end">imports from …</text>',
     ]
     for i, floor in enumerate(floors):
-        y = 60 + i * row
+        y, column = roof + i * row, left + i * cell + cell / 2
         label = 'structures, registry, …' if floor == 'ground' else f'{floor}/'
         parts += [
             f'<rect x="10" y="{y}" width="{left - 30}" height="{row - 6}" rx="6" fill="#eef3fa" stroke="#9db4d3"/>',
             f'<text x="22" y="{y + 17}" font-weight="bold" fill="#1c3557">{label}</text>',
             f'<text x="22" y="{y + 33}" font-size="12" fill="#333">{FLOORS[floor]}</text>',
-            f'<text x="{left + i * cell + cell / 2:g}" y="50" font-size="10" text-anchor="middle" fill="#555">'
-            f'{floor[:9]}</text>',
+            f'<text transform="translate({column:g} {roof - 8}) rotate(-40)" font-size="12" fill="#555">{floor}</text>',
         ]
         for j, below in enumerate(floors):
-            x, number = left + j * cell, counts[floor, below]
-            fill = '#fff' if j < i else '#dde7f4' if number and j != i else '#f6f6f6'
-            parts.append(f'<rect x="{x}" y="{y}" width="{cell - 4}" height="{row - 6}" fill="{fill}"/>')
-            if number:
-                parts.append(
-                    f'<text x="{x + cell / 2 - 2:g}" y="{y + 24}" text-anchor="middle" fill="#1c3557">{number}</text>'
-                )
+            if j < i:
+                continue
+            x, imported = left + j * cell, counts[floor, below] > 0
+            fill = '#f6f6f6' if not imported else '#c9d8ec' if j > i else '#e6e6e6'
+            parts.append(f'<rect x="{x}" y="{y}" width="{cell - 4}" height="{row - 6}" rx="4" fill="{fill}"/>')
+            if imported and j > i:
+                parts.append(f'<circle cx="{x + cell / 2 - 2:g}" cy="{y + row / 2 - 3:g}" r="5" fill="#1c3557"/>')
     return '\n'.join([*parts, '</svg>', ''])
 
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description='Draw the floors of the package and who imports from whom.')
-    parser.add_argument('--check', action='store_true', help='write nothing; exit with 1 when the picture is not current')
+    parser.add_argument('--check', action='store_true', help='only compare: exit with 1 when it is not current')
     picture = draw()
     if parser.parse_args().check:
         raise SystemExit(PICTURE.read_text(encoding='utf-8') != picture)
