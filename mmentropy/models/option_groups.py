@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 Group = TypeVar('Group')
+Init = TypeVar('Init', bound=Callable[..., None])
 
 
 def take_group(
@@ -65,3 +67,30 @@ def refuse_unknown(owner: str, keywords: Mapping[str, Any], known: Iterable[str]
     """
     if keywords:
         raise ValueError(f'{owner}: no option {", ".join(map(repr, keywords))}; there are {", ".join(known)}')
+
+
+def name_keywords(flat: Mapping[str, Any], base: type | None = None) -> Callable[[Init], Init]:
+    """Decorator of an ``__init__``: what its ``**keywords`` takes stands in its signature.
+
+    ``help`` shows it there, and the check of ``--cfg-options`` finds a mistyped name.
+
+    Args:
+        flat: flat name → default.
+        base: class whose arguments are taken as well.
+
+    >>> @name_keywords({'detach_mask': False})
+    ... def init(self, mask=None, **keywords): ...
+    >>> inspect.signature(init)
+    <Signature (self, mask=None, *, detach_mask=False)>
+    """
+    extra = {name: one.default for name, one in inspect.signature(base).parameters.items()} if base else {}
+
+    def decorate(init: Init) -> Init:
+        signature = inspect.signature(init)
+        own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        named = {name: default for name, default in {**extra, **flat}.items() if name not in signature.parameters}
+        added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=d) for name, d in named.items()]
+        init.__signature__ = signature.replace(parameters=[*own, *added])
+        return init
+
+    return decorate

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 
 import pytest
 
+from mmentropy.models import EntropyPooling, MinMaxLocalizer
 from mmentropy.models.option_groups import refuse_unknown, take_group
 
 
@@ -50,3 +52,15 @@ def test_what_nobody_takes_is_refused():
     refuse_unknown('Localizer', {}, ['mask'])
     with pytest.raises(ValueError, match="Localizer: no option 'a', 'b'; there are mask, omega"):
         refuse_unknown('Localizer', {'a': 1, 'b': 2}, ['mask', 'omega'])
+
+
+def test_what_the_keywords_take_stands_in_the_signature():
+    """So ``help`` shows it, and the check of ``--cfg-options`` refuses a name that is none of them."""
+    for cls in (EntropyPooling, MinMaxLocalizer):
+        assert not any(one.kind is one.VAR_KEYWORD for one in inspect.signature(cls).parameters.values())
+    defaults = {name: one.default for name, one in inspect.signature(EntropyPooling).parameters.items()}
+    assert list(defaults)[:4] == ['weighting', 'entropy', 'mix', 'scorer']
+    assert (defaults['temperature'], defaults['score'], defaults['num_classes']) == (1.0, 'softmax', None)
+    found = inspect.signature(MinMaxLocalizer).parameters
+    assert (found['negative'].default, found['detach_mask'].default) == ('sem', False)
+    assert {'mask', 'rest', 'barrier', 'erasing', 'crf', 'map_classes', 'data_preprocessor'} <= set(found)

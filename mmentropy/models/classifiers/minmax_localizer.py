@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmentropy.models.heads.wildcat_head import WildcatHead
-from mmentropy.models.option_groups import Group, take_group
+from mmentropy.models.option_groups import name_keywords, take_group
 from mmentropy.ops.certainty.barrier import area_barrier
 from mmentropy.ops.certainty.entropy import softmax_entropy
 from mmentropy.ops.certainty.regularizers import uniform_divergence
@@ -159,18 +160,21 @@ class Crf:
 #: The barrier's options where a config says nothing.
 ON: dict = {}
 
-#: Group → {flat name: option}.
+#: The groups of options, and the flat names of some: flat name → option.
+GROUPS = {'mask': Mask, 'rest': Rest, 'barrier': Barrier, 'erasing': Erasing, 'crf': Crf}
 FLAT = {
     'mask': {'omega': 'omega', 'sigma': 'sigma', 'detach_mask': 'detach'},
     'rest': {'negative': 'loss', 'negative_weight': 'weight'},
     'barrier': {'area_constraint': 'enabled', 'barrier_t': 't'},
     'erasing': {'recompute': 'recompute'},
+    'crf': {},
 }
+DEFAULTS = {word: getattr(GROUPS[name], option) for name, words in FLAT.items() for word, option in words.items()}
 
 
-def take_options(name: str, kind: type[Group], given: dict | None, kwargs: dict) -> Group:
+def take_options(name: str, given: dict | None, kwargs: dict) -> Any:
     """One group of the options, from its dict and from flat names."""
-    return take_group('MinMaxLocalizer', name, kind, given, kwargs, FLAT.get(name, {}))
+    return take_group('MinMaxLocalizer', name, GROUPS[name], given, kwargs, FLAT[name])
 
 
 @MODELS.register_module()
@@ -216,6 +220,7 @@ class MinMaxLocalizer(LocalizationClassifier):
     (torch.Size([1, 64, 64]), [-1])
     """
 
+    @name_keywords(DEFAULTS, LocalizationClassifier)
     def __init__(
         self,
         backbone: dict,
@@ -230,11 +235,11 @@ class MinMaxLocalizer(LocalizationClassifier):
         input_scale: float = 0.5,
         **kwargs,
     ) -> None:
-        mask = take_options('mask', Mask, mask, kwargs)
-        rest = take_options('rest', Rest, rest, kwargs)
-        barrier = take_options('barrier', Barrier, dict(enabled=False) if barrier is None else barrier, kwargs)
-        erasing = take_options('erasing', Erasing, dict(steps=0) if erasing is None else erasing, kwargs)
-        crf = None if crf is None else take_options('crf', Crf, crf, kwargs)
+        mask = take_options('mask', mask, kwargs)
+        rest = take_options('rest', rest, kwargs)
+        barrier = take_options('barrier', dict(enabled=False) if barrier is None else barrier, kwargs)
+        erasing = take_options('erasing', dict(steps=0) if erasing is None else erasing, kwargs)
+        crf = None if crf is None else take_options('crf', crf, kwargs)
         if barrier.enabled and mask.detach:
             raise ValueError(
                 'MinMaxLocalizer: the barrier acts through the mask; with mask=dict(detach=True) set barrier=None'

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmentropy.models.option_groups import Group, refuse_unknown, take_group
+from mmentropy.models.option_groups import name_keywords, refuse_unknown, take_group
 from mmentropy.ops.certainty.entropy import (
     MAPPINGS,
     SCORES,
@@ -92,6 +93,16 @@ class OwnScorer:
             raise ValueError('EntropyPooling: give num_classes and in_channels together (own scorer) or neither (tied)')
 
 
+#: The groups of options.
+GROUPS = {'weighting': Weighting, 'entropy': LocationEntropy, 'scorer': OwnScorer}
+
+
+def take_options(name: str, given: dict | None, flat: dict[str, Any]) -> Any:
+    """One group of the options, from its dict and from the options' own names."""
+    kind = GROUPS[name]
+    return take_group('EntropyPooling', name, kind, given, flat, {one.name: one.name for one in fields(kind)})
+
+
 @MODELS.register_module()
 class EntropyPooling(TiedPooling):
     r"""Pool features by how certain the class prediction is at each location, after Wan et al. (EFW, ICCV 2019).
@@ -123,13 +134,7 @@ class EntropyPooling(TiedPooling):
     torch.Size([2, 8])
     """
 
-    #: Flat name → group, for the options of the groups.
-    FLAT: ClassVar[dict[str, str]] = {
-        option.name: group
-        for group, kind in (('weighting', Weighting), ('entropy', LocationEntropy), ('scorer', OwnScorer))
-        for option in fields(kind)
-    }
-
+    @name_keywords({option.name: option.default for kind in GROUPS.values() for option in fields(kind)})
     def __init__(
         self,
         weighting: dict | None = None,
@@ -142,10 +147,10 @@ class EntropyPooling(TiedPooling):
         if not 0 <= mix <= 1:
             raise ValueError(f'EntropyPooling: mix is the share of the plain mean and must be in [0, 1], got {mix}')
         self.mix = mix
-        self.weighting = self._take('weighting', Weighting, weighting, flat)
-        self.reading = self._take('entropy', LocationEntropy, entropy, flat)
-        own = self._take('scorer', OwnScorer, scorer, flat)
-        refuse_unknown('EntropyPooling', flat, ['weighting', 'entropy', 'mix', 'scorer', *self.FLAT])
+        self.weighting = take_options('weighting', weighting, flat)
+        self.reading = take_options('entropy', entropy, flat)
+        own = take_options('scorer', scorer, flat)
+        refuse_unknown('EntropyPooling', flat, inspect.signature(EntropyPooling).parameters)
         if own.num_classes is not None:
             if self.weighting.detach:
                 raise ValueError(
@@ -153,14 +158,17 @@ class EntropyPooling(TiedPooling):
                 )
             self.scorer = nn.Linear(own.in_channels, own.num_classes)
 
-    def _take(self, name: str, kind: type[Group], given: dict | None, flat: dict[str, Any]) -> Group:
-        own = {option: option for option, group in self.FLAT.items() if group == name}
-        return take_group('EntropyPooling', name, kind, given, flat, own)
-
     @property
     def entropy_options(self) -> dict:
         """How it weighs locations, as options of :class:`~mmentropy.explain.EntropyWeightedCAM`."""
-        return {key: getattr(self, key) for key in ('mapping', 'temperature', 'gamma', 'score', 'topk')}
+        how, reading = self.weighting, self.reading
+        return {
+            'mapping': how.mapping,
+            'temperature': how.temperature,
+            'gamma': how.gamma,
+            'score': reading.score,
+            'topk': reading.topk,
+        }
 
     def entropy(self, features: Tensor) -> Tensor:
         """Location entropy (B, H, W) in nats of a (B, D, H, W) feature map."""
