@@ -147,3 +147,9 @@ def test_bf16(features):
     assert low.dtype == torch.bfloat16
     exact, _ = tied()
     torch.testing.assert_close(low.double(), exact(features), rtol=0.05, atol=0.02)
+
+
+def test_its_options_for_the_explainer():
+    """What EntropyWeightedCAM needs to weigh locations as this neck does."""
+    neck = EntropyPooling(mapping='kl', temperature=2.0, gamma=3.0, score='sigmoid', topk=4)
+    assert neck.entropy_options == dict(mapping='kl', temperature=2.0, gamma=3.0, score='sigmoid', topk=4)
