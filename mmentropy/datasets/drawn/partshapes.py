@@ -44,6 +44,11 @@ class PartShapes(BaseDataset):
         pipeline: transforms.
         test_mode: by default for every split but ``train``.
         **kwargs: of mmpretrain's ``BaseDataset`` (``indices`` …).
+
+    >>> dataset = PartShapes(length=1, num_classes=4, image_size=32)
+    >>> image, part, whole = (dataset[0][field] for field in ('img', 'part_mask', 'gt_mask'))
+    >>> image.shape, whole.shape, bool((part <= whole).all())
+    ((32, 32, 3), (32, 32), True)
     """
 
     def __init__(

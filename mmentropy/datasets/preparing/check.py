@@ -32,7 +32,12 @@ class SplitReport:
 
 @dataclass
 class CheckReport:
-    """What was found of a set; ``faults`` across splits and of each."""
+    """What was found of a set; ``faults`` across splits and of each.
+
+    >>> report = CheckReport([SplitReport('train', images=3, faults=['a.jpg is missing'])])
+    >>> report.faults, report.text().splitlines()[-1]
+    (['a.jpg is missing'], '1 fault(s)')
+    """
 
     splits: list[SplitReport] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)

@@ -67,6 +67,17 @@ class LocalizationDataset(BaseDataset):
     Raises:
         FileNotFoundError: if an index file is missing, with the path and how to prepare the set.
         ValueError: for a malformed row, naming file and line.
+
+    >>> class OneImage(LocalizationDataset):
+    ...     def index_files(self):
+    ...         return ['cats.txt']
+    ...     def class_names(self):
+    ...         return ['cat']
+    ...     def parse_index(self):
+    ...         yield {'img_path': 'cat.jpg', 'gt_label': 0, 'gt_bboxes': [[0, 0, 4, 4]]}
+    >>> info = OneImage().get_data_info(0)
+    >>> info['gt_label'], info['gt_bboxes'].tolist()
+    (0, [[0.0, 0.0, 4.0, 4.0]])
     """
 
     #: Name in ``docs/datasets.md`` and of ``tools/dataset_tools/prepare.py``.

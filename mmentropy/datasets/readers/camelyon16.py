@@ -22,6 +22,12 @@ class Camelyon16Patches(LocalizationDataset):
 
     A label is ``normal`` or ``tumor`` (or 0 and 1). The mask (tumour not zero) is empty for normal patches, which hold
     no object, and may be empty for all rows of the training split. A header row ``path,label,mask`` is allowed.
+
+    >>> from mmentropy.safe_files import write_whole
+    >>> write_whole('splits/test.csv', 'a.png,tumor,a_mask.png')
+    >>> info = Camelyon16Patches(split='test').get_data_info(0)
+    >>> info['img_path'], info['gt_label'], info['mask_paths']
+    ('a.png', 1, ['a_mask.png'])
     """
 
     NAME = 'camelyon16'

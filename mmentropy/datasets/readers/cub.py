@@ -36,6 +36,9 @@ class CUBLocalization(LocalizationDataset):
         split: ``train``, ``val`` or ``test``.
         with_masks: read ``segmentations/`` (not for ``val``, which has none).
         **kwargs: of :class:`LocalizationDataset`.
+
+    >>> CUBLocalization('data/cub', 'val', lazy_init=True).index_files()[-1]
+    'data/cub/classes.txt'
     """
 
     NAME = 'cub'

@@ -26,6 +26,10 @@ class OxfordFlowers102(LocalizationDataset):
         └── segmim/segmim_<n>.jpg           the flower on blue (0, 0, 254); a JPEG, so blue is only about that
 
     Labels are counted from 0 here.
+
+    >>> dataset = OxfordFlowers102('data/flowers102', 'test', lazy_init=True)
+    >>> dataset.index_files(), dataset.class_names()[:2]
+    (['data/flowers102/setid.mat', 'data/flowers102/imagelabels.mat'], ['flower_001', 'flower_002'])
     """
 
     NAME = 'flowers102'

@@ -36,6 +36,10 @@ class GlaS(LocalizationDataset):
         split: ``train``, ``val`` or ``test``.
         fold: which random division.
         **kwargs: of :class:`LocalizationDataset`.
+
+    >>> dataset = GlaS('data/glas', 'train', fold=1, lazy_init=True)
+    >>> dataset.index_files(), dataset.class_names()
+    (['data/glas/Grade.csv'], ('benign', 'malignant'))
     """
 
     NAME = 'glas'

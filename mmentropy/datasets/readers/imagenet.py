@@ -38,6 +38,10 @@ class ImageNetLocalization(LocalizationDataset):
         split: ``train``, ``val`` (ImageNetV2) or ``test`` (ILSVRC's validation images).
         train_boxes: keep the training images that have boxes only, and read each XML when its image is loaded.
         **kwargs: of :class:`LocalizationDataset`.
+
+    >>> dataset = ImageNetLocalization('data/ilsvrc', 'train', train_boxes=True, lazy_init=True)
+    >>> dataset.expected_count()
+    544546
     """
 
     NAME = 'ilsvrc'

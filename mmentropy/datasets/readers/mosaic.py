@@ -50,6 +50,12 @@ class MosaicLocalization(BaseDataset):
 
     Raises:
         ValueError: for a multi-label wrapped set, or one with fewer than k² classes.
+
+    >>> from mmentropy.datasets import PartShapes
+    >>> dataset = MosaicLocalization(PartShapes(length=4, num_classes=4), grid=2, tile_size=32)
+    >>> sample = dataset[0]
+    >>> sample['img'].shape, sample['gt_label'], sorted(sample['tile_labels'].tolist())
+    ((64, 64, 3), 0, [0, 1, 2, 3])
     """
 
     def __init__(

@@ -24,6 +24,9 @@ class OpenImages30k(LocalizationDataset):
 
     The ignore file stands in the first row of its image only; masks are of another size than their images, so read them
     with ``LoadLocalizationMasks(size=(224, 224))``, as the protocol does. The training split has no masks.
+
+    >>> OpenImages30k('data/openimages', 'val', lazy_init=True).index_files()[0]
+    'data/openimages/metadata/val/image_ids.txt'
     """
 
     NAME = 'openimages30k'

@@ -26,6 +26,13 @@ class TinyImageNetLocalization(LocalizationDataset):
 
     The boxes are **inclusive pixel coordinates** (0 to 63): a box may be one pixel wide with x0 = x1. They are passed
     on as the set gives them. The official ``test`` split has neither labels nor boxes and is not read.
+
+    >>> from mmentropy.safe_files import write_whole
+    >>> write_whole('wnids.txt', 'n01641577')
+    >>> write_whole('val/val_annotations.txt', 'val_0.JPEG\\tn01641577\\t0\\t32\\t44\\t62')
+    >>> info = TinyImageNetLocalization(split='val').get_data_info(0)
+    >>> info['gt_label'], info['gt_bboxes'].tolist()
+    (0, [[0.0, 32.0, 44.0, 62.0]])
     """
 
     NAME = 'tinyimagenet'

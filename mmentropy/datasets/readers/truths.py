@@ -24,6 +24,13 @@ class MetadataTruths:
 
     Raises:
         ValueError: if the split has neither boxes nor masks.
+
+    >>> from mmentropy.datasets.readers.wsol_metadata import LocalizationEntry
+    >>> place = {'a.jpg': LocalizationEntry(boxes=[(1.0, 2.0, 5.0, 6.0)])}
+    >>> metadata = WSOLMetadata(['a.jpg'], labels={'a.jpg': 3}, sizes={'a.jpg': (8, 9)}, localization=place)
+    >>> truths = MetadataTruths(metadata)
+    >>> truths.ids, truths[0]['gt_label'], truths[0]['gt_bboxes'].tolist(), truths[0]['ori_shape']
+    (['a.jpg'], array([3]), [[1.0, 2.0, 5.0, 6.0]], (9, 8))
     """
 
     def __init__(self, metadata: WSOLMetadata, mask_root: str = '', mask_size: tuple[int, int] = (224, 224)) -> None:
@@ -54,6 +61,11 @@ class DatasetTruths:
 
     Args:
         dataset: built from a config's dataloader.
+
+    >>> from mmentropy.datasets import PartShapes
+    >>> truths = DatasetTruths(PartShapes(length=2, pipeline=[dict(type='mmentropy.PackLocalizationInputs')]))
+    >>> truths.ids, truths[1]['gt_label']
+    (['0', '1'], tensor([1]))
     """
 
     def __init__(self, dataset: Any) -> None:

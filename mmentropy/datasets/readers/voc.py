@@ -39,6 +39,10 @@ class VOC2012MultiLabel(LocalizationDataset):
             drops them). An image with difficult objects only has no label without them, and is left out.
         with_masks: name the masks, for ``LoadLocalizationMasks``.
         **kwargs: of :class:`LocalizationDataset`.
+
+    >>> dataset = VOC2012MultiLabel('data/VOC2012', 'trainaug', lazy_init=True)
+    >>> dataset.index_files(), dataset.class_names()[0]
+    (['data/VOC2012/ImageSets/Segmentation/trainaug.txt'], 'aeroplane')
     """
 
     NAME = 'voc12'

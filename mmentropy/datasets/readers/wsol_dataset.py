@@ -68,6 +68,13 @@ class WSOLMetadataDataset(LocalizationDataset):
         mask_root: where the masks' paths begin; by default ``data_root``.
         mask_format: see :func:`mmentropy.ops.masks.decode_mask`.
         **kwargs: of :class:`LocalizationDataset`.
+
+    >>> from mmentropy.safe_files import write_whole
+    >>> write_whole('metadata/val/image_ids.txt', 'a.jpg')
+    >>> write_whole('metadata/val/class_labels.txt', 'a.jpg,3')
+    >>> info = WSOLMetadataDataset('images', 'val', metadata_root='metadata').get_data_info(0)
+    >>> info['img_path'], info['gt_label']
+    ('images/a.jpg', 3)
     """
 
     NAME = 'wsol'

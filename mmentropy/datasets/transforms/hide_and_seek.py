@@ -24,6 +24,10 @@ class HideAndSeek(BaseTransform):
         grid: cells a side, or several such numbers of which each image draws one.
         prob: that a cell is hidden, in [0, 1]; 0 draws no random number and passes the image unchanged.
         to_rgb: whether ``mean`` is RGB, as in ``data_preprocessor``; images are BGR here.
+
+    >>> transform = HideAndSeek(mean=(123, 117, 104), grid=2, prob=1.0)  # RGB; images are BGR
+    >>> transform({'img': np.zeros((4, 4, 3), np.uint8)})['img'][0, 0].tolist()
+    [104, 117, 123]
     """
 
     def __init__(

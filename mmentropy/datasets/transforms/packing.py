@@ -28,6 +28,11 @@ class PackLocalizationInputs(PackInputs):
         input_key: as in ``PackInputs``.
         algorithm_keys: packed where present; by default boxes, masks, part mask, the query's tile, ….
         meta_keys: as in ``PackInputs``, with ``sample_id``.
+
+    >>> boxes = np.array([[1, 2, 5, 6]])
+    >>> packed = PackLocalizationInputs()({'img': np.zeros((8, 9, 3), np.uint8), 'gt_label': 3, 'gt_bboxes': boxes})
+    >>> packed['inputs'].shape, packed['data_samples'].gt_label, packed['data_samples'].gt_bboxes
+    (torch.Size([3, 8, 9]), tensor([3]), tensor([[1, 2, 5, 6]]))
     """
 
     def __init__(

@@ -27,7 +27,12 @@ GROUND_TRUTH = 'ground_truth'
 
 
 class BadSampleError(Exception):
-    """An image, box or mask that cannot be used; ``kind`` is the built-in error to raise in its place."""
+    """An image, box or mask that cannot be used; ``kind`` is the built-in error to raise in its place.
+
+    >>> error = BadSampleError('a.jpg is missing', FileNotFoundError)
+    >>> str(error), error.kind
+    ('a.jpg is missing', <class 'FileNotFoundError'>)
+    """
 
     def __init__(self, message: str, kind: type[Exception] = ValueError) -> None:
         super().__init__(message)
@@ -63,6 +68,12 @@ class LoadLocalizationMasks(BaseTransform):
         size: (height, width) to which each file is resized, nearest neighbour, before they are joined. OpenImages'
             masks are of another size than their images: the protocol takes (224, 224). None wants the image's size.
         backend_args: of ``mmengine.fileio``.
+
+    >>> import cv2
+    >>> cv2.imwrite('a.png', np.array([[0, 9]], np.uint8)), cv2.imwrite('b.png', np.array([[0, 0]], np.uint8))
+    (True, True)
+    >>> LoadLocalizationMasks()({'mask_paths': ['a.png', 'b.png'], 'ori_shape': (1, 2)})['gt_mask'].tolist()
+    [[0, 1]]
     """
 
     def __init__(self, size: tuple[int, int] | None = None, backend_args: dict | None = None) -> None:

@@ -14,6 +14,10 @@ class MaskToSegMap(BaseTransform):
 
     Raises:
         ValueError: for a sample without a mask.
+
+    >>> import numpy as np
+    >>> MaskToSegMap()({'gt_mask': np.array([[0, 255]])})['gt_seg_map'].tolist()
+    [[0, 1]]
     """
 
     def transform(self, results: dict) -> dict:
