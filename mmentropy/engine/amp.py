@@ -24,6 +24,12 @@ class CpuAmpOptimWrapper(OptimWrapper):
     """Forward passes under ``torch.autocast('cpu', torch.bfloat16)``.
 
     mmengine's ``AmpOptimWrapper`` insists on a GPU. bfloat16 has float32's range, so there is no loss scaler.
+
+    >>> model = nn.Linear(1, 1)
+    >>> wrapper = CpuAmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    >>> with wrapper.optim_context(model):
+    ...     model(torch.zeros(1, 1)).dtype
+    torch.bfloat16
     """
 
     @contextmanager

@@ -24,7 +24,13 @@ INTERRUPTED = 'interrupted.pth'
 
 
 class WholeFileBackend(LocalBackend):
-    """The local disk, whose files are there whole or not at all."""
+    """The local disk, whose files are there whole or not at all.
+
+    >>> backend = get_file_backend('a.pth', backend_args={'backend': 'mmentropy_whole'})
+    >>> backend.put(b'weights', 'a.pth')
+    >>> backend.get('a.pth')
+    b'weights'
+    """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_whole(filepath, obj, 'start again with --resume: earlier checkpoints are whole')
@@ -48,6 +54,10 @@ class WholeCheckpointHook(CheckpointHook):
 
     Args:
         *args, **kwargs: of ``CheckpointHook``.
+
+    >>> hook = HOOKS.build(dict(type='mmentropy.WholeCheckpointHook', interval=1, max_keep_ckpts=1))
+    >>> type(hook).__name__, hook.max_keep_ckpts
+    ('WholeCheckpointHook', 1)
     """
 
     def before_train(self, runner: Runner) -> None:

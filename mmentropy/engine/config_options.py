@@ -67,7 +67,13 @@ IMPLIED = ('default_hooks', 'env_cfg', 'log_processor', 'randomness')
 
 
 class ConfigOptions(DictAction):
-    """``key=value …`` as a dict; what has no ``=`` is an error of the command line, not a stack trace."""
+    """``key=value …`` as a dict; what has no ``=`` is an error of the command line, not a stack trace.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> add_config_options(parser)
+    >>> parser.parse_args(['--cfg-options', 'optim_wrapper.optimizer.lr=0.1', 'train_cfg.max_epochs=2']).cfg_options
+    {'optim_wrapper.optimizer.lr': 0.1, 'train_cfg.max_epochs': 2}
+    """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
         for text in values or ():

@@ -29,6 +29,9 @@ class EpochSeedHook(Hook):
     are equal bit for bit (on one machine, with the same number of threads and data workers).
 
     The loader must start its workers anew each epoch: ``persistent_workers=False``.
+
+    >>> HOOKS.build(dict(type='mmentropy.EpochSeedHook')).priority
+    'VERY_HIGH'
     """
 
     priority = 'VERY_HIGH'

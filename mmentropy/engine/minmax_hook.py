@@ -38,6 +38,10 @@ class MinMaxScheduleHook(Hook):
     Raises:
         ValueError: for a start or factor that is not above 0, or an ``epoch_length`` below 1; in a run, for a model
             without these values.
+
+    >>> hook = MinMaxScheduleHook(barrier_t=dict(start=5.0, factor=2.0, end=15.0))
+    >>> [hook.values(epoch)['barrier_t'] for epoch in range(3)]
+    [5.0, 10.0, 15.0]
     """
 
     priority = 'NORMAL'

@@ -35,6 +35,12 @@ class LoadedModel:
         keep_ratio: each image keeps its proportions, as large as fits into ``size``.
         classes: names of the classes, where known.
         mean, std: of RGB in [0, 1], for networks without a ``data_preprocessor`` of their own.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    >>> loaded = LoadedModel(model, size=(32, 32), classes=('cat', 'dog'))
+    >>> loaded.scores(torch.zeros(1, 2))
+    tensor([[0.5000, 0.5000]])
     """
 
     model: nn.Module

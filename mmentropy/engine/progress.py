@@ -23,6 +23,9 @@ class ProgressHook(Hook):
 
     Args:
         title: what stands before the bar.
+
+    >>> HOOKS.build(dict(type='mmentropy.ProgressHook', title='seed 0')).title
+    'seed 0'
     """
 
     priority = 'VERY_LOW'

@@ -37,6 +37,10 @@ class StopSignalHook(Hook):
     Args:
         signals: names of the signals.
         interval: in a run of several processes they agree every so many iterations whether one of them was told.
+
+    >>> hook = HOOKS.build(dict(type='mmentropy.StopSignalHook', signals=('SIGTERM', 'SIGINT'), interval=5))
+    >>> [number.name for number in hook.signals]
+    ['SIGTERM', 'SIGINT']
     """
 
     priority = 'LOWEST'

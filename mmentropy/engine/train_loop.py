@@ -23,6 +23,10 @@ class EpochTrainLoop(EpochBasedTrainLoop):
     mmengine would begin the epoch anew, with the counter of iterations ahead of the data. Here the batches that were
     trained on are drawn and left out (so that data workers use up the same random numbers), then the generators are
     put where they were. With ``EpochSeedHook`` the resumed run equals the undisturbed one bit for bit.
+
+    >>> train_cfg = dict(type='mmentropy.EpochTrainLoop', max_epochs=50, val_interval=5)  # in a config
+    >>> LOOPS.get(train_cfg['type']).__name__
+    'EpochTrainLoop'
     """
 
     def trained_batches(self) -> int:
@@ -62,6 +66,10 @@ class IterTrainLoop(IterBasedTrainLoop):
 
     Data workers draw from generators of their own, which begin anew with a resumed run: with workers the order of the
     images is the same, their random crops are not.
+
+    >>> train_cfg = dict(type='mmentropy.IterTrainLoop', max_iters=20_000)  # in a config
+    >>> LOOPS.get(train_cfg['type']).__name__
+    'IterTrainLoop'
     """
 
     def run(self) -> Any:
