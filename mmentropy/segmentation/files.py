@@ -25,6 +25,11 @@ class ImageMaps:
         size: (height, width) of the image.
         entropy: (h, w) float32 location entropy in nats, or None.
         background: whether ``maps[0]`` is the background.
+
+    >>> scores = ImageMaps(np.array([3]), np.array([[[0.5]], [[1.5]]]), size=(2, 2), background=True)
+    >>> scores.save(Path('a.npz'))
+    >>> ImageMaps.load(Path('a.npz')).probabilities().tolist()
+    [[[0.25]], [[0.75]]]
     """
 
     labels: np.ndarray

@@ -134,6 +134,10 @@ class ClassMaps(MapStage):
         stride: of the maps that are kept, in pixels of the image.
         batch_size: images of one shape in a batch.
         threshold: fixed background threshold of the reported mIoU.
+
+    >>> stage = STAGES.build(dict(type='ClassMaps', source='classify', scales=(1.0, 2.0), stride=8))
+    >>> stage.name, stage.needs, stage.scales
+    ('maps', ['classify'], (1.0, 2.0))
     """
 
     SECONDS, BYTES = 0.8, 30_000
@@ -212,6 +216,10 @@ class ForeignMaps(MapStage):
         file_format: ``psa`` (also SEAM, EPS), ``irn`` or ``sec``.
         id_list: for ``sec``: the list whose n-th line is image n; the split's by default.
         threshold: fixed background threshold of the reported mIoU.
+
+    >>> stage = STAGES.build(dict(type='ForeignMaps', folder='psa_cams', file_format='psa'))
+    >>> stage.name, stage.needs
+    ('maps', [])
     """
 
     SECONDS = 0.02

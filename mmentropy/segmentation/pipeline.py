@@ -97,6 +97,11 @@ class SeedPipeline:
 
     Raises:
         ValueError: for a name that two stages have, a source that is no stage before, a stage without a ``type``.
+
+    >>> stages = dict(maps=dict(type='ForeignMaps'), seed=dict(type='Seed'), masks=dict(type='PseudoMasks'))
+    >>> pipeline = SeedPipeline(stages, Context(Path('work'), VOCFolder('VOC2012')))
+    >>> [(stage.name, stage.source) for stage in pipeline.stages]
+    [('maps', None), ('seed', 'maps'), ('masks', 'seed')]
     """
 
     def __init__(self, stages: Mapping[str, dict[str, Any]] | Sequence[dict[str, Any]], ctx: Context) -> None:

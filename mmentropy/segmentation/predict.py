@@ -70,6 +70,10 @@ class Test(ScoreStage):
         split: ``val``, or ``test``, which has no masks.
         scales, flip: of the prediction.
         crf: sharpen with the dense CRF (the kernels of DeepLab).
+
+    >>> stage = STAGES.build(dict(type='Test', source='segment', split='test', scales=(0.5, 1.0), flip=True))
+    >>> stage.name, stage.needs, stage.split
+    ('test', ['segment'], 'test')
     """
 
     SUFFIX = '.png'

@@ -30,6 +30,10 @@ class PseudoMasks(ScoreStage):
         band: (low, high) of IRN: a class where its score is above ``high``, background where every class' score is at
             most ``low``, 255 between; e.g. (0.05, 0.3). In place of ``confidence`` and of the seeds' background.
         ignore_empty: leave out images in which some label has no pixel at all.
+
+    >>> stage = STAGES.build(dict(type='PseudoMasks', source='crf', confidence=0.6))
+    >>> stage.name, stage.needs, stage.confidence
+    ('masks', ['crf'], 0.6)
     """
 
     SUFFIX = '.png'

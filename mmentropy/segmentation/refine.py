@@ -84,6 +84,10 @@ class CrfRefine(Refiner):
         bilateral: (sxy, srgb, compat) of the appearance kernel.
         iterations: of the mean field.
         backend: ``numba``, or ``pydensecrf`` where it is installed.
+
+    >>> stage = STAGES.build(dict(type='CrfRefine', source='seed', gaussian=(3, 3), bilateral=(50, 5, 10)))
+    >>> stage.name, stage.kernels[1].srgb
+    ('crf', 5)
     """
 
     SECONDS, BYTES = 0.6, 120_000
@@ -123,6 +127,10 @@ class PixelAdaptiveRefine(Refiner):
         name, source: see :class:`Stage`.
         dilations, iterations, sharpness: of :func:`~mmentropy.ops.refining.pixel_adaptive.pixel_adaptive_refinement`.
         stride: work at 1/stride of the image's size.
+
+    >>> stage = STAGES.build(dict(type='PixelAdaptiveRefine', source='seed', dilations=[1, 2], stride=4))
+    >>> stage.name, stage.dilations
+    ('pixel_adaptive', (1, 2))
     """
 
     SECONDS, BYTES = 0.5, 60_000
@@ -168,6 +176,9 @@ class RandomWalkRefine(Refiner):
         beta, log_steps: of the walk.
         sigma: of ``color``, in grey levels.
         alpha: see above.
+
+    >>> STAGES.build(dict(type='RandomWalkRefine', source='seed', affinity='affinity_net')).needs
+    ['seed', 'affinity_net']
     """
 
     SECONDS = 0.6
@@ -230,6 +241,9 @@ class GrowRefine(Refiner):
         seed_confidence: a location whose best probability is at least this is a cue.
         fg_threshold, bg_threshold: of the growing.
         keep: share of the former scores in the new ones; what nothing reached keeps only them.
+
+    >>> STAGES.build(dict(type='GrowRefine', source='seed', seed_confidence=0.8)).needs
+    ['seed']
     """
 
     SECONDS = 0.05

@@ -38,6 +38,9 @@ class Cues:
         bg_threshold: a location whose saliency (or entropy contrast, in nats) is lower is background; None takes 0.06
             for saliency and ``bg_share`` for entropy.
         bg_share: share of the locations with the lowest contrast, which are background.
+
+    >>> Cues(size=(2, 2)).fg_share
+    0.2
     """
 
     size: tuple[int, int] = CUE_SIZE
@@ -65,6 +68,10 @@ class Seed(ScoreStage):
 
     Raises:
         ValueError: for options that do not fit.
+
+    >>> stored = ImageMaps(np.array([3]), np.array([[[4.0, -1.0]]], np.float32), size=(8, 16))
+    >>> Seed(background='constant', threshold=0.5).dense(stored, 'a')[:, 0].tolist()  # background, class
+    [[0.5, 0.5], [1.0, 0.0]]
     """
 
     SECONDS = 0.01

@@ -41,6 +41,9 @@ class Context:
         device: of the networks.
         quiet: no progress bars.
         shard: (i, n): work on every n-th image from the i-th only, for several machines on one folder.
+
+    >>> Context(Path('work_dirs/voc'), VOCFolder('data/VOC2012')).folder('maps').as_posix()
+    'work_dirs/voc/maps'
     """
 
     work_dir: Path
@@ -93,7 +96,15 @@ class Stage(ABC):
 
 
 class PerImageStage(Stage):
-    """A stage with one file an image. A bad image costs one sentence in ``failures.txt``; the others go on."""
+    """A stage with one file an image. A bad image costs one sentence in ``failures.txt``; the others go on.
+
+    >>> class Sizes(PerImageStage):
+    ...     SUFFIX = '.txt'
+    ...     def process(self, ctx, key):
+    ...         self.output(ctx, key).write_text(str(ctx.data.image(key).shape))
+    >>> Sizes('sizes').output(Context(Path('work'), VOCFolder('VOC2012')), '2007_000032').as_posix()
+    'work/sizes/2007_000032.txt'
+    """
 
     SUFFIX = '.npz'
 

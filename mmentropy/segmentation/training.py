@@ -124,7 +124,11 @@ def set_data_root(cfg: Any, root: str) -> None:
 
 @STAGES.register_module()
 class Classify(Training):
-    """Multi-label classification in mmpretrain: the source of maps."""
+    """Multi-label classification in mmpretrain: the source of maps.
+
+    >>> STAGES.build(dict(type='Classify', config='classify.py', options={'train_cfg.max_epochs': 5})).name
+    'classify'
+    """
 
     def __init__(
         self, name: str = 'classify', config: str = '', options: dict | None = None, source: str | None = None
@@ -142,6 +146,9 @@ class MaskTraining(Training):
         name, config, options: see :class:`Training`.
         source: the stage that wrote the masks.
         init_from: a training stage whose backbone this one starts from.
+
+    >>> MaskTraining('segment', 'deeplab.py', source='masks', init_from='classify').needs
+    ['masks', 'classify']
     """
 
     def __init__(
@@ -172,7 +179,11 @@ class MaskTraining(Training):
 
 @STAGES.register_module()
 class TrainAffinity(MaskTraining):
-    """AffinityNet on confident masks; see :class:`mmentropy.models.segmentors.AffinityNet`."""
+    """AffinityNet on confident masks; see :class:`mmentropy.models.segmentors.AffinityNet`.
+
+    >>> STAGES.build(dict(type='TrainAffinity', config='affinity.py', source='confident')).needs
+    ['confident']
+    """
 
     def __init__(self, name: str = 'affinity', config: str = '', **kwargs: Any) -> None:
         super().__init__(name, config, **kwargs)
@@ -180,7 +191,11 @@ class TrainAffinity(MaskTraining):
 
 @STAGES.register_module()
 class Segment(MaskTraining):
-    """The final segmenter: an unmodified EncoderDecoder, or a ``DSRGSegmentor``."""
+    """The final segmenter: an unmodified EncoderDecoder, or a ``DSRGSegmentor``.
+
+    >>> STAGES.build(dict(type='Segment', config='deeplab.py', source='masks')).name
+    'segment'
+    """
 
     def __init__(self, name: str = 'segment', config: str = '', **kwargs: Any) -> None:
         super().__init__(name, config, **kwargs)

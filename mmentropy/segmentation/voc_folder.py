@@ -26,6 +26,10 @@ class VOCFolder:
         truth: folder of the masks that seeds are measured against.
         num_classes: keep the first n of the twenty classes, all by default.
         limit: only the first so many images of the list.
+
+    >>> folder = VOCFolder('data/VOC2012', num_classes=2)
+    >>> folder.classes, folder.image_path('2007_000032').as_posix()
+    (('aeroplane', 'bicycle'), 'data/VOC2012/JPEGImages/2007_000032.jpg')
     """
 
     root: str
