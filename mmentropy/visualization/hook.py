@@ -34,6 +34,10 @@ class LocalizationVisualizationHook(Hook):
 
     Raises:
         ValueError: for an interval below 1 or an unknown channel order.
+
+    >>> hook = HOOKS.build(dict(type='mmentropy.LocalizationVisualizationHook', enable=True, interval=10))
+    >>> hook.enable, hook.interval
+    (True, 10)
     """
 
     priority = 'NORMAL'

@@ -54,6 +54,10 @@ class ReportData:
         metrics: result key -> value.
         config: the run's config as text.
         facts: further lines of the settings table.
+
+    >>> ReportData([Sample('a.jpg', label=3, prediction=3)], metrics={'accuracy/top1': 100.0}).save('report.npz')
+    >>> ReportData.load('report.npz').samples[0].label
+    3
     """
 
     samples: list[Sample]

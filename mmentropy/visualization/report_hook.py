@@ -36,6 +36,9 @@ class ReportHook(Hook):
         thumb: pixels of a picture's longer side.
         eval_size: pixels at which maps and boxes are compared, as in the metrics.
         channel_order: of the pipeline's images.
+
+    >>> HOOKS.build(dict(type='mmentropy.ReportHook', max_images=100)).max_images
+    100
     """
 
     priority = 'LOW'

@@ -47,6 +47,12 @@ class LocalizationVisualizer(Visualizer):
             :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         name: of the instance, for mmengine's ``get_instance``.
         **kwargs: mmengine's ``Visualizer``: ``vis_backends``, ``save_dir``.
+
+    >>> from mmengine.structures import BaseDataElement
+    >>> sample = BaseDataElement(cams=np.eye(4)[None], cam_labels=np.array([3]), gt_bboxes=np.array([[0, 0, 8, 8]]))
+    >>> panel = LocalizationVisualizer(tile=32).draw(np.zeros((16, 16, 3), np.uint8), sample)
+    >>> panel.dtype, panel.shape[2]
+    (dtype('uint8'), 3)
     """
 
     def __init__(
