@@ -24,6 +24,12 @@ class ScoresAndMaps(nn.Module):
     Args:
         loaded: the network.
         raw: take RGB in 0 … 255 and normalise inside.
+
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> network = ScoresAndMaps(LoadedModel(nn.Sequential(*layers), size=(16, 16)))
+    >>> scores, maps = network(torch.zeros(1, 3, 16, 16))
+    >>> scores.shape, maps.shape
+    (torch.Size([1, 5]), torch.Size([1, 5, 14, 14]))
     """
 
     def __init__(self, loaded: LoadedModel, raw: bool = False) -> None:

@@ -43,6 +43,10 @@ class Localization:
             between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
         ranking: at most five classes, best score first, whichever were asked for.
+
+    >>> found = Localization('a.jpg', size=(1, 4), maps=np.array([[[0.0, 1.0, 2.0, 4.0]]]), threshold=0.4)
+    >>> found.masks.tolist()
+    [[[False, False, True, True]]]
     """
 
     name: str
@@ -74,9 +78,12 @@ class Localization:
 class Localizer:
     """Labels, class maps, boxes and masks from any classifier or segmentor.
 
-    >>> localizer = Localizer('resnet18_8xb32_in1k', weights='resnet18.pth')  # doctest: +SKIP
-    >>> found = localizer('photos/', method='cam')[0]  # doctest: +SKIP
-    >>> found.class_names, found.boxes[0]  # doctest: +SKIP
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> localizer = Localizer(nn.Sequential(*layers), input_size=16)  # or ('resnet18_8xb32_in1k', weights='file.pth')
+    >>> found = localizer([np.zeros((40, 60, 3), np.uint8)], method='cam')[0]  # or of a folder: localizer('photos/')
+    >>> found.size, len(found.labels) == len(found.maps) == len(found.boxes)
+    ((40, 60), True)
 
     Args:
         model: a module; a config file of mmentropy, mmpretrain or mmsegmentation; or the name of an mmpretrain model.

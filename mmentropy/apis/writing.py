@@ -41,6 +41,10 @@ class ResultWriter:
         class_names: of all classes, for the categories of ``boxes.json``.
         settings: model, method and options as text: a result that was written with others is not taken up again.
         exif: whether overlays are drawn on upright images; as the :class:`~mmentropy.apis.Localizer` read them.
+
+    >>> writer = ResultWriter('out', kinds=('maps',))
+    >>> writer.path('maps', 'cats/a.jpg', '.npz').as_posix()
+    'out/maps/cats/a.jpg.npz'
     """
 
     def __init__(
