@@ -127,6 +127,13 @@ class FeatureReader:
 
     Raises:
         ValueError: when it has no linear classifier.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> reader = FeatureReader(LoadedModel(nn.Sequential(*layers), size=(16, 16)))
+    >>> photo = np.zeros((20, 30, 3), np.uint8)
+    >>> reader.weight.shape, reader.vectors([photo]).shape, reader.feature_maps([photo])[0].shape
+    ((5, 8), (1, 8), (8, 14, 14))
     """
 
     def __init__(self, loaded: LoadedModel) -> None:

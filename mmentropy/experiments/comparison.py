@@ -65,6 +65,9 @@ class Run:
         evaluations: name -> path of a config whose ``test_dataloader`` and ``test_evaluator`` judge the model, beside
             its own validation (``val``) and, where it is another set, test (``test``).
         evaluation_options: options merged into those configs.
+
+    >>> Run('entropy', 'configs/demo/resnet18_partshapes_ent.py', seed=1, directory=Path('work/entropy/1')).seed
+    1
     """
 
     name: str

@@ -20,7 +20,11 @@ NEITHER = ('entropy', 'threshold')
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure over its repetitions: ``mean``, ``spread`` (the sample standard deviation; None for one) and ``n``."""
+    """A figure over its repetitions: ``mean``, ``spread`` (the sample standard deviation; None for one) and ``n``.
+
+    >>> Measured.of([61.0, 61.8, 61.4]).text(), Measured.of([61.0]).text()
+    ('61.4 ± 0.4', '61.0')
+    """
 
     mean: float
     spread: float | None
