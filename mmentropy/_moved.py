@@ -21,6 +21,9 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     Args:
         moved: full old name → full new name.
+
+    >>> MovedModules({'mmentropy.old': 'mmentropy.registry'}).find_spec('mmentropy.old').name
+    'mmentropy.old'
     """
 
     def __init__(self, moved: Mapping[str, str]) -> None:

@@ -68,7 +68,13 @@ class Anatomy:
 
 @dataclass
 class Candidate:
-    """A layer whose output can be read as a map of the image."""
+    """A layer whose output can be read as a map of the image.
+
+    >>> tokens = torch.tensor([[[1.0], [2.0], [4.0]]], requires_grad=True)  # a class token before two patches
+    >>> layer = Candidate(Record('block', nn.Identity(), None, tokens), Layout('tokens', (1, 2), 1, extra_tokens=1))
+    >>> layer.pooled().item(), layer.read_by(tokens[0, 0].sum()), layer.read_by(tokens[0, 1].sum())
+    (3.0, 'tokens', 'patches')
+    """
 
     record: Record
     layout: Layout
