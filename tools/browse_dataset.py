@@ -8,7 +8,7 @@ mosaic (blue) on the original images; with ``--mode pipeline`` the images as the
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import add_config_options, build_dataset, load_config, one_sentence_errors
+from mmentropy.engine import add_config_options, build_dataset, load_config, one_sentence_errors, positive_int
 
 
 @one_sentence_errors
@@ -22,12 +22,12 @@ def main() -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which dataloader')
     parser.add_argument('--mode', choices=['original', 'pipeline'], default='original')
-    parser.add_argument('--number', type=int, default=24, help='images')
+    parser.add_argument('--number', type=positive_int, default=24, help='images')
     parser.add_argument('--start', type=int, default=0, help='index of the first image')
-    parser.add_argument('--step', type=int, default=1, help='take every n-th image')
-    parser.add_argument('--columns', type=int, default=8)
-    parser.add_argument('--side', type=int, default=160, help='side of a tile, pixels')
-    parser.add_argument('--colors', type=int, help='paint with so many colours only: a small file for a page')
+    parser.add_argument('--step', type=positive_int, default=1, help='take every n-th image')
+    parser.add_argument('--columns', type=positive_int, default=8)
+    parser.add_argument('--side', type=positive_int, default=160, help='side of a tile, pixels')
+    parser.add_argument('--colors', type=positive_int, help='paint with so many colours only: a small file for a page')
     parser.add_argument('--out', default='work_dirs/browse.png', help='picture to write')
     add_config_options(parser)
     args = parser.parse_args()

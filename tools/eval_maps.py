@@ -9,7 +9,7 @@ Faulty images are listed at the end and the exit code is 1, while the figures of
 import argparse
 import sys
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import one_sentence_errors, positive_float
 from mmentropy.experiments.map_evaluation import (
     add_map_arguments,
     evaluation_from,
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', help='figures as JSON (default: MAPS.json beside the folder); the plot is its .png')
     parser.add_argument('--iou-thrs', nargs='+', type=int, default=[30, 50, 70], metavar='PERCENT')
     parser.add_argument('--contours', choices=['all', 'largest'], default='all', help='V2, or V1 (largest contour)')
-    parser.add_argument('--cam-interval', type=float, default=0.001, help='distance between thresholds')
+    parser.add_argument('--cam-interval', type=positive_float, default=0.001, help='distance between thresholds')
     parser.add_argument('--threshold', type=float, help='also report the figures at this threshold (@fixed)')
     parser.add_argument('--threshold-from', metavar='JSON', help="also report them at another split's (@transfer)")
     return parser.parse_args()

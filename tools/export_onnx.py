@@ -9,7 +9,7 @@ with PyTorch's before the tool ends.
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors, positive_int
 
 #: Largest difference to PyTorch, relative to the largest value, with which a file is kept.
 TOLERANCE = 1e-4
@@ -22,11 +22,13 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('out', type=Path, help='file to write (.onnx)')
     add_weights_arguments(parser)
-    parser.add_argument('--input-size', type=int, nargs='+', help="height and width, or side; default: the model's")
+    parser.add_argument(
+        '--input-size', type=positive_int, nargs='+', help="height and width, or side; default: the model's"
+    )
     parser.add_argument(
         '--raw', action='store_true', help='inputs are RGB in 0 to 255; normalisation goes into the model'
     )
-    parser.add_argument('--opset', type=int, default=17)
+    parser.add_argument('--opset', type=positive_int, default=17)
     return parser.parse_args()
 
 
@@ -34,11 +36,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmentropy.apis.export import compare_with_onnxruntime, export_onnx
-    from mmentropy.engine.model_loading import load_model
+    from mmentropy.engine.model_loading import height_and_width, load_model
 
     loaded = load_model(args.model, args.weights, 'cpu', args.trust_checkpoint, args.random_weights)
     if args.input_size:
-        loaded.fix_size(tuple(args.input_size * 2)[:2])
+        loaded.fix_size(height_and_width(args.input_size, '--input-size'))
     module = export_onnx(loaded, args.out, args.raw, args.opset)
     size = args.out.stat().st_size / 1e6
     print(f'{args.out}: {size:.1f} MB, input {loaded.size[0]}x{loaded.size[1]}, outputs scores and maps')

@@ -10,7 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_weights_arguments, one_sentence_errors, positive_float, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--classes', nargs='+', help='names or numbers of classes, or all (default: the best of each image)'
     )
-    parser.add_argument('--topk', type=int, default=1, help='classes an image without --classes')
+    parser.add_argument('--topk', type=positive_int, default=1, help='classes an image without --classes')
     parser.add_argument('--box', default='largest', help='largest or all boxes of a map')
     parser.add_argument('--threshold', type=float, default=0.2, help='share for boxes and masks (default: 0.2)')
     parser.add_argument(
@@ -34,11 +34,13 @@ def parse_args() -> argparse.Namespace:
         help="what that is a share of: max, the map's maximum; minmax, its height above its minimum (default: max)",
     )
     parser.add_argument('--write', nargs='+', default=['overlays', 'boxes', 'masks', 'maps'], help='what to write')
-    parser.add_argument('--input-size', type=int, nargs='+', help="height and width, or side; default: the model's")
+    parser.add_argument(
+        '--input-size', type=positive_int, nargs='+', help="height and width, or side; default: the model's"
+    )
     parser.add_argument('--target-layer', help='layer whose output is the feature map; default: found')
-    parser.add_argument('--scales', type=float, nargs='+', default=[1.0], help='average over input sizes')
+    parser.add_argument('--scales', type=positive_float, nargs='+', default=[1.0], help='average over input sizes')
     parser.add_argument('--flip', action='store_true', help='average with the mirrored image')
-    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument('--batch-size', type=positive_int, default=8)
     parser.add_argument(
         '--as-stored', action='store_true', help='do not turn images by their EXIF tag (data sets with annotations)'
     )
@@ -53,11 +55,12 @@ def main() -> None:
     from mmentropy.apis import Localizer
     from mmentropy.apis.images import iterate_images
     from mmentropy.apis.writing import ResultWriter
+    from mmentropy.engine.model_loading import height_and_width
     from mmentropy.engine.progress import progress_bar
 
     warnings.filterwarnings('ignore')  # of the hosts, at import
     sources = dict(item for path in args.images for item in iterate_images(path))
-    size = None if args.input_size is None else tuple(args.input_size * 2)[:2]
+    size = args.input_size and height_and_width(args.input_size, '--input-size')
     localizer = Localizer(
         args.model,
         args.weights,

@@ -14,6 +14,7 @@ from mmentropy.engine import (
     dataloader_of,
     load_config,
     one_sentence_errors,
+    positive_int,
     start_processes,
 )
 from mmentropy.engine.checkpoint import latest_whole
@@ -25,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out', type=Path, help='default: WORK_DIR/report.html')
     parser.add_argument('--title', help='heading (default: name of the folder)')
     parser.add_argument('--threshold', type=float, help='for the boxes shown (default: the best on this split)')
-    parser.add_argument('--max-images', type=int, default=500, help='images in the gallery')
+    parser.add_argument('--max-images', type=positive_int, default=500, help='images in the gallery')
     parser.add_argument('--again', action='store_true', help='test again')
     parser.add_argument('--checkpoint', help='default: the last one in WORK_DIR')
     add_config_options(parser)

@@ -7,7 +7,7 @@ Every stage is a command of its own: ``--stages crf`` runs that one alone.
 import argparse
 import logging
 
-from mmentropy.engine import add_config_options, one_sentence_errors
+from mmentropy.engine import add_config_options, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--stages', nargs='+', metavar='NAME', help='only these stages')
     parser.add_argument('--from', dest='start', metavar='NAME', help='this stage and those after it')
     parser.add_argument('--dry-run', action='store_true', help='print the plan with estimated time and disk')
-    parser.add_argument('--jobs', type=int, default=1, help='processes of the stages that work image by image')
+    parser.add_argument('--jobs', type=positive_int, default=1, help='processes of the stages that work image by image')
     parser.add_argument('--shard', metavar='I/N', help='work on every N-th image from the I-th only, I from 0')
     parser.add_argument('--data-root', help="folder in the layout of VOC2012, in place of the config's")
     parser.add_argument('--device', help='of the networks (default: the GPU where there is one)')

@@ -10,6 +10,7 @@ from mmentropy.engine import (
     dataloader_of,
     load_config,
     one_sentence_errors,
+    positive_int,
     set_work_dir,
     start_processes,
 )
@@ -29,7 +30,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='write panels with boxes and maps there')
     parser.add_argument('--report', action='store_true', help='gather what tools/report.py WORK_DIR shows')
     parser.add_argument('--show', action='store_true', help='show the panels in a window')
-    parser.add_argument('--interval', type=int, default=1, help='a panel for every n-th image')
+    parser.add_argument('--interval', type=positive_int, default=1, help='a panel for every n-th image')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds a window stays')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     return parser.parse_args()

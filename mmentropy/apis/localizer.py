@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmentropy.engine.model_loading import LoadedModel, load_model
+from mmentropy.engine.model_loading import LoadedModel, height_and_width, load_model
 from mmentropy.explain import Explanation, build_explainer
 from mmentropy.image_files import read_image
 from mmentropy.ops.localizing.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
@@ -113,9 +113,10 @@ class Localizer:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
+        size = None if input_size is None else height_and_width(input_size)
         self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint, random_weights)
-        if input_size is not None:
-            self.loaded.fix_size(input_size)
+        if size is not None:
+            self.loaded.fix_size(size)
         self.batch_size, self.exif, self.options = batch_size, exif, options
         self._explainers: dict[str, Any] = {}
 

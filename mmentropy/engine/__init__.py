@@ -4,17 +4,23 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from .amp import CpuAmpOptimWrapper, cpu_has_bf16
 from .checkpoint import trust_checkpoints
 from .checkpoint_hook import WholeCheckpointHook
+from .command_line import (
+    add_run_arguments,
+    add_weights_arguments,
+    one_sentence_errors,
+    positive_float,
+    positive_int,
+)
 from .config_options import add_config_options, merge_options
 from .dataset_building import build_dataset, dataloader_of
+from .devices import usable_device
+from .downloads import DownloadError
 from .epoch_seed import EpochSeedHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
 from .startup import (
-    add_run_arguments,
-    add_weights_arguments,
     build_runner,
     load_config,
-    one_sentence_errors,
     set_work_dir,
     start_processes,
     use_amp,
@@ -24,6 +30,7 @@ from .train_loop import EpochTrainLoop, IterTrainLoop
 
 __all__ = [
     'CpuAmpOptimWrapper',
+    'DownloadError',
     'EpochSeedHook',
     'EpochTrainLoop',
     'IterTrainLoop',
@@ -41,9 +48,12 @@ __all__ = [
     'load_config',
     'merge_options',
     'one_sentence_errors',
+    'positive_float',
+    'positive_int',
     'progress_bar',
     'set_work_dir',
     'start_processes',
     'trust_checkpoints',
+    'usable_device',
     'use_amp',
 ]

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .devices import usable_device
+from .startup import load_config
+
 #: Transforms that decide the size of a network's inputs.
 SIZING = ('CenterCrop', 'Resize', 'ResizeEdge', 'RandomCrop', 'RandomResizedCrop')
 #: An input has at least so many pixels a side, whatever the image's proportions.
@@ -66,8 +69,7 @@ class LoadedModel:
 
     def fix_size(self, size: int | Sequence[int]) -> None:
         """Resize every image to a side, or to (height, width), whatever its proportions."""
-        height, width = (size, size) if isinstance(size, int) else size
-        self.size, self.keep_ratio = (height, width), False
+        self.size, self.keep_ratio = height_and_width(size), False
 
     def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         r"""(height, width) of the network's input for an image of (height, width) pixels.
@@ -141,6 +143,23 @@ class LoadedModel:
         return (batch - mean) / std
 
 
+def height_and_width(size: int | Sequence[int], told: str = 'input_size') -> tuple[int, int]:
+    """A size in pixels, given as its side or as (height, width).
+
+    Raises:
+        ValueError: for other numbers of numbers, and for sizes below 1.
+
+    >>> height_and_width(224), height_and_width([96, 64])
+    ((224, 224), (96, 64))
+    """
+    pair = [size] if isinstance(size, int) else list(size)
+    if len(pair) not in (1, 2) or min(pair) < 1:
+        raise ValueError(
+            f'{told} is a side, or height and width, in pixels of 1 or more, got {" ".join(map(str, pair))}'
+        )
+    return pair[0], pair[-1]
+
+
 def load_model(
     model: nn.Module | str | Path | object,
     weights: str | Path | None = None,
@@ -175,10 +194,10 @@ def load_model(
             )
         network = _build(source, weights == 'pretrained', told)
         config = getattr(network, '_config', None) if isinstance(source, str) else source
-        device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+        device = usable_device(device)
     if weights is not None and weights != 'pretrained':
         classes = _load_weights(network, str(weights), trust_checkpoint)
-    network = network.eval() if device is None else network.to(device).eval()
+    network = network.eval() if device is None else network.to(usable_device(device)).eval()
     meta = getattr(network, 'dataset_meta', None) or getattr(network, '_dataset_meta', None) or {}
     loaded = LoadedModel(network, classes=tuple(classes or meta.get('classes') or ()) or None)
     timm_config = getattr(network, 'pretrained_cfg', None)
@@ -206,14 +225,12 @@ def _source(model: Any) -> tuple[Any, str]:
     from mmentropy.hosts import require_hosts
 
     require_hosts()
-    from mmengine.config import Config
-
     if not isinstance(model, str | Path):
         return model, str(getattr(model, 'filename', None) or 'the config')
     if str(model).endswith(('.py', '.yml', '.yaml', '.json')):
         if not Path(model).is_file():
             raise FileNotFoundError(f'{model}: no such config file')
-        return Config.fromfile(model), str(model)
+        return load_config(str(model)), str(model)
     from mmpretrain import ModelHub
 
     try:
@@ -256,6 +273,8 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
     trust_checkpoints(trust)
     try:
         found = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
+    except OSError:  # a download that failed, in one sentence
+        raise
     except Exception as error:
         raise ValueError(
             f'{weights}: the checkpoint cannot be read as plain data ({str(error).splitlines()[0]}); '

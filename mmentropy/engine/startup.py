@@ -1,20 +1,14 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""The start-up of a run, shared by every tool: config, command line, processes, devices, errors."""
+"""The start-up of a run, shared by every tool: config, processes, precision, checkpoint, runner."""
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import os
-import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from functools import wraps
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -25,18 +19,10 @@ from mmengine.runner import Runner
 
 from .amp import cpu_has_bf16
 from .checkpoint import check_whole, latest_whole, torch_version, trust_checkpoints
+from .class_count import ClassCountHook
+from .command_line import LAUNCHER_ENV, first_line
 from .compiling import compile_what_goes
-from .config_options import RUN_GROUPS, Takes, add_config_options, merge_options
-
-#: Where each launcher leaves rank, world size and local rank.
-LAUNCHER_ENV = {
-    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
-}
-
-#: Errors whose message is written for the user; with MMENTROPY_DEBUG=1 the stack is shown too.
-USER_ERRORS = (OSError, ValueError, KeyError, ImportError)
+from .config_options import RUN_GROUPS, Takes, merge_options
 
 
 def load_config(
@@ -55,27 +41,9 @@ def load_config(
     except OSError:
         raise
     except Exception as error:  # a config is a program: whatever it raises is a mistake in it
-        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {first_line(error)}') from error
+        raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {first_line(error)}') from None
     merge_options(cfg, options or {}, groups)
     return cfg
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that every tool which starts a run has."""
-    parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
-    add_config_options(parser)
-    parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
-
-
-def add_weights_arguments(parser: argparse.ArgumentParser, help: str = 'checkpoint') -> None:
-    """The options that say which weights a network has; without ``--weights`` a tool refuses to work."""
-    parser.add_argument('--weights', help=help)
-    parser.add_argument(
-        '--random-weights', action='store_true', help='go on without --weights; the figures and maps mean nothing'
-    )
-    parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
@@ -204,55 +172,6 @@ def build_runner(cfg: Config, trust_checkpoint: bool = False) -> Runner:
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(loader):
                 cfg[loader].setdefault('pin_memory', False)
-    if cfg.get('runner_type'):
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
-
-
-def one_sentence_errors(main: Callable[[], Any]) -> Callable[[], Any]:
-    """Decorate a tool's ``main``: what the user can mend is one sentence on stderr and exit code 2, without a stack."""
-
-    @wraps(main)
-    def wrapper() -> Any:
-        if os.environ.get('MMENTROPY_DEBUG'):
-            return main()
-        try:
-            return main()
-        except UnpicklingError as error:
-            message = (
-                f'the checkpoint holds more than weights and was refused ({first_line(error)}); '
-                'if you trust where it comes from, add --trust-checkpoint'
-            )
-        except (*USER_ERRORS, EOFError, RuntimeError) as error:
-            if isinstance(error, ConnectionResetError | BrokenPipeError | EOFError):
-                with suppress(RuntimeError):  # what torch raises, some moments later, when it hears of a lost worker
-                    time.sleep(0.5)
-            # A worker that the kernel ended; what a worker raised itself comes with its own type.
-            lost = re.match(r'DataLoader worker \(pid.* (killed by signal|exited unexpectedly)', str(error))
-            if lost or isinstance(error, ConnectionResetError | BrokenPipeError | EOFError):
-                message = (
-                    'a data worker process was ended by the system, most often for want of memory '
-                    f'({first_line(error)}); lower num_workers or the batch size and go on with --resume: earlier '
-                    'checkpoints are whole'
-                )
-            elif isinstance(error, RuntimeError):
-                raise
-            else:
-                message = first_line(error)
-        print(f'error: {message}\n(MMENTROPY_DEBUG=1 shows where)', file=sys.stderr)
-        raise SystemExit(2)
-
-    return wrapper
-
-
-def first_line(error: BaseException) -> str:
-    """An error's own sentence, without what registries and KeyError wrap around it."""
-    while error.__cause__ is not None and isinstance(error.__cause__, USER_ERRORS):
-        error = error.__cause__
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    lines = text.strip().splitlines() or [type(error).__name__]
-    if re.match(r'Caught \w+ in DataLoader worker process', lines[0]):
-        # torch packs the worker's whole stack into the message; the worker's own sentence comes after it.
-        told = [line for line in lines if line.startswith(f'{type(error).__name__}: ')]
-        return told[-1].partition(': ')[2].strip('\'"') if told else lines[-1]
-    return lines[0]
+    runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    runner.register_hook(ClassCountHook())
+    return runner

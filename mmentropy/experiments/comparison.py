@@ -36,9 +36,10 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
+from mmentropy.engine.command_line import first_line, positive_int
 from mmentropy.engine.config_options import add_config_options
 from mmentropy.engine.dataset_building import dataloader_of
-from mmentropy.engine.startup import build_runner, first_line, load_config
+from mmentropy.engine.startup import build_runner, load_config
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
 from mmentropy.experiments.tables import columns_of, summarize, write_tables
 from mmentropy.safe_files import load_json
@@ -234,7 +235,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
     )
     add_config_options(parser, '--eval-options', 'override keys of --eval-configs')
-    parser.add_argument('--jobs', type=int, help='runs at once (default: one a GPU, or one on the CPU)')
+    parser.add_argument('--jobs', type=positive_int, help='runs at once (default: one a GPU, or one on the CPU)')
     parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
 
 

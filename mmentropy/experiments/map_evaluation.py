@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mmentropy.engine.command_line import positive_int
 from mmentropy.engine.config_options import add_config_options
+from mmentropy.engine.model_loading import height_and_width
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
 
@@ -39,7 +41,7 @@ def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--eval-size', nargs='+', type=int, default=[224], metavar='PIXELS', help='side, or height width'
     )
-    parser.add_argument('--jobs', type=int, default=_cores(), help='processes (default: all cores)')
+    parser.add_argument('--jobs', type=positive_int, default=_cores(), help='processes (default: all cores)')
 
 
 def evaluation_from(args: argparse.Namespace, suffix: str = '.json') -> tuple[MapEvaluation, Path]:
@@ -55,9 +57,7 @@ def evaluation_from(args: argparse.Namespace, suffix: str = '.json') -> tuple[Ma
 
 def truths_of(args: argparse.Namespace) -> Truths:
     """The ground truths of ``--metadata`` or ``--config``; ``args.eval_size`` becomes (height, width)."""
-    if len(args.eval_size) > 2 or min(args.eval_size) < 1 or args.jobs < 1:
-        raise ValueError('--eval-size takes one or two sizes of 1 or more, and --jobs 1 or more')
-    args.eval_size = tuple([*args.eval_size, *args.eval_size][:2])
+    args.eval_size = height_and_width(args.eval_size, '--eval-size')
     from mmentropy.datasets.readers.truths import DatasetTruths, MetadataTruths
 
     if args.metadata:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from mmentropy.engine.devices import usable_device
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
 from mmentropy.ops.seeding.seeds import seed_map
@@ -49,9 +50,12 @@ class Context:
     work_dir: Path
     data: VOCFolder
     jobs: int = 1
-    device: str = field(default_factory=lambda: 'cuda' if torch.cuda.is_available() else 'cpu')
+    device: str = field(default_factory=lambda: str(usable_device()))
     quiet: bool = False
     shard: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        self.device = str(usable_device(self.device))
 
     def folder(self, stage: str) -> Path:
         """The folder of a stage's outputs."""

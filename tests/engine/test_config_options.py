@@ -78,7 +78,7 @@ def test_known_keys_are_set(cfg, key, value):
         ('train_dataloadr.batch_size=4', 'no setting train_dataloadr.batch_size; did you mean train_dataloader.b'),
         ('train_dataloader.batchsize=4', 'did you mean train_dataloader.batch_size'),
         ('model.nek.type=foo', 'there is no setting model.nek.type; did you mean model.neck.type'),
-        ('model.neck.temprature=1', 'did you mean model.neck.temperature'),
+        ('model.head.loss.lamda_=1', 'did you mean model.head.loss.lambda_'),
         ('max_epochs=3', 'did you mean train_cfg.max_epochs'),
         ('optim_wrapper.lr=3', 'did you mean optim_wrapper.optimizer.lr'),
         ('default_hooks.chekpoint.interval=1', 'did you mean default_hooks.checkpoint.interval'),

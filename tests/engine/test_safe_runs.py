@@ -20,7 +20,7 @@ from mmentropy.engine.checkpoint import (
     plain_curves,
 )
 from mmentropy.engine.random_state import random_state, set_random_state
-from mmentropy.engine.startup import choose_checkpoint, first_line, use_safe_run
+from mmentropy.engine.startup import choose_checkpoint, use_safe_run
 
 
 def save(path, **content) -> None:
@@ -119,9 +119,3 @@ def test_the_hosts_types_become_ours_and_others_stay():
     use_safe_run(cfg)
     assert cfg.default_hooks == own
     assert cfg.train_cfg.type == 'mmentropy.IterTrainLoop'
-
-
-def test_a_data_workers_own_sentence():
-    stack = 'Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n'
-    assert first_line(ValueError(stack + 'ValueError: row 3 is bad\n')) == 'row 3 is bad'
-    assert first_line(KeyError(stack.replace('Value', 'Key') + "KeyError: 'no box'")) == 'no box'

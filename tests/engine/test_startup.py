@@ -1,11 +1,9 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-from pickle import UnpicklingError
 
 import pytest
 from mmengine.config import Config
 
-from mmentropy.engine import load_config, one_sentence_errors, set_work_dir, start_processes
-from mmentropy.engine.startup import first_line
+from mmentropy.engine import load_config, set_work_dir, start_processes
 
 
 def test_work_dir_priority():
@@ -24,36 +22,6 @@ def test_options_are_merged(tmp_path):
     assert load_config(str(path), {'model.neck.t': 2}).model.neck == {'type': 'A', 't': 2}
     with pytest.raises(FileNotFoundError, match=r'nothing\.py does not exist'):
         load_config(str(tmp_path / 'nothing.py'))
-
-
-@pytest.mark.parametrize(
-    ('error', 'message'),
-    [
-        (FileNotFoundError('data/x is missing; see docs'), 'error: data/x is missing; see docs\n'),
-        (KeyError('a is not in b\nmore'), 'error: a is not in b\n'),
-        (UnpicklingError('global os.system'), 'add --trust-checkpoint'),
-    ],
-)
-def test_errors_are_one_sentence(error, message, capsys, monkeypatch):
-    monkeypatch.delenv('MMENTROPY_DEBUG', raising=False)
-
-    @one_sentence_errors
-    def main():
-        raise error
-
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
-    monkeypatch.setenv('MMENTROPY_DEBUG', '1')
-    with pytest.raises(type(error)):
-        main()
-
-
-def test_the_cause_speaks_for_what_wraps_it():
-    wrapped = KeyError('class X in registry')
-    wrapped.__cause__ = ValueError('row 3 is bad')
-    assert first_line(wrapped) == 'row 3 is bad'
 
 
 def test_a_launcher_without_its_variables(monkeypatch):

@@ -131,7 +131,7 @@ def test_thresholds_travel(world):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (('--eval-size', '0'), '--eval-size takes'),
+        (('--eval-size', '0'), '--eval-size is a side, or height and width'),
         (('--threshold-from', 'none.json'), 'none.json does not exist'),
         (('--threshold', '2'), 'threshold must be a number from 0 to below 1'),
         (('--predictions', 'none.csv'), 'none.csv does not exist'),

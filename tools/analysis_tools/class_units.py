@@ -6,7 +6,7 @@
 
 import argparse
 
-from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,11 +15,11 @@ def parse_args() -> argparse.Namespace:
     add_weights_arguments(parser)
     parser.add_argument('--class', dest='label', required=True, help='name or number of the class')
     parser.add_argument('--split', default='test', help='train, val or test')
-    parser.add_argument('--units', type=int, default=5)
-    parser.add_argument('--images', type=int, default=6, help='regions a unit')
+    parser.add_argument('--units', type=positive_int, default=5)
+    parser.add_argument('--images', type=positive_int, default=6, help='regions a unit')
     parser.add_argument('--threshold', type=float, default=0.5, help="share of the unit's maximum in an image")
     parser.add_argument('--normalize', default='max', help='max for that share, or minmax (share of the range)')
-    parser.add_argument('--max-images', type=int, help='to search, evenly spread')
+    parser.add_argument('--max-images', type=positive_int, help='to search, evenly spread')
     parser.add_argument('--out', default='class_units.png', help='picture to write')
     add_config_options(parser)
     return parser.parse_args()

@@ -9,7 +9,13 @@ that of the predicted class's map, at 20 % of its maximum, negative evidence cut
 import argparse
 from functools import partial
 
-from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
+from mmentropy.engine import (
+    add_config_options,
+    add_weights_arguments,
+    one_sentence_errors,
+    positive_float,
+    positive_int,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,11 +24,11 @@ def parse_args() -> argparse.Namespace:
     add_weights_arguments(parser)
     parser.add_argument('--train-split', default='train', help='train, val or test')
     parser.add_argument('--test-split', default='test', help='train, val or test')
-    parser.add_argument('--max-images', type=int, help='of each split, evenly spread')
+    parser.add_argument('--max-images', type=positive_int, help='of each split, evenly spread')
     parser.add_argument('--threshold', type=float, default=0.2, help='of the CAM box (default: 0.2)')
     parser.add_argument('--normalize', default='max', help="share of the map's maximum (max) or of its range (minmax)")
-    parser.add_argument('--c', type=float, default=1.0, help='penalty of the SVM')
-    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--c', type=positive_float, default=1.0, help='penalty of the SVM')
+    parser.add_argument('--batch-size', type=positive_int, default=32)
     add_config_options(parser)
     return parser.parse_args()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import load_config, one_sentence_errors
+from mmentropy.engine import load_config, one_sentence_errors, positive_float
 from mmentropy.experiments.comparison import add_run_arguments, execute_and_tabulate, named_configs
 from mmentropy.experiments.sweep import LOSSES, plan_sweep, sweep_points
 from mmentropy.experiments.sweep_plot import plot_sweep
@@ -21,7 +21,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='the plain model')
     parser.add_argument('--losses', nargs='+', default=list(LOSSES), help=', '.join(LOSSES))
     parser.add_argument(
-        '--lambdas', nargs='+', type=float, default=[0.01, 0.03, 0.1, 0.3, 1, 3], help='grid, mean over the classes'
+        '--lambdas',
+        nargs='+',
+        type=positive_float,
+        default=[0.01, 0.03, 0.1, 0.3, 1, 3],
+        help='grid, mean over the classes',
     )
     add_run_arguments(parser)
     parser.add_argument('--localization', default='wsol/MaxBoxAccV2', help='figure of localisation; it also chooses')

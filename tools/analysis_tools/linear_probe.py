@@ -7,7 +7,13 @@ classifier reads: global average pooled, entropy-pooled, whatever the config's n
 
 import argparse
 
-from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
+from mmentropy.engine import (
+    add_config_options,
+    add_weights_arguments,
+    one_sentence_errors,
+    positive_float,
+    positive_int,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,11 +23,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--data', help='config whose data sets are probed (default: the network’s own)')
     parser.add_argument('--train-split', default='train', help='train, val or test')
     parser.add_argument('--test-split', default='test', help='train, val or test')
-    parser.add_argument('--max-images', type=int, help='of each split, evenly spread')
+    parser.add_argument('--max-images', type=positive_int, help='of each split, evenly spread')
     parser.add_argument(
-        '--c', type=float, nargs='+', default=[1.0], help='penalty of the SVM; several give several lines'
+        '--c', type=positive_float, nargs='+', default=[1.0], help='penalty of the SVM; several give several lines'
     )
-    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--batch-size', type=positive_int, default=32)
     add_config_options(parser)
     return parser.parse_args()
 

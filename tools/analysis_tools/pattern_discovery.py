@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors
+from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -25,8 +25,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--min-share', type=float, default=0.0, help='an object overlaps with more than this share of the region (0)'
     )
-    parser.add_argument('--top', type=int, default=6, help="objects a class (default: the paper's 6)")
-    parser.add_argument('--max-images', type=int, help='evenly spread')
+    parser.add_argument('--top', type=positive_int, default=6, help="objects a class (default: the paper's 6)")
+    parser.add_argument('--max-images', type=positive_int, help='evenly spread')
     parser.add_argument('--out', type=Path, help='write the whole table as JSON')
     add_config_options(parser)
     return parser.parse_args()

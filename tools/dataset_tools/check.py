@@ -7,7 +7,7 @@ Exit code 1 on any fault; each fault names file and line.
 import argparse
 import sys
 
-from mmentropy.engine import load_config, one_sentence_errors
+from mmentropy.engine import load_config, one_sentence_errors, positive_int
 
 
 @one_sentence_errors
@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument('target', help='name of a data set, or a config file')
     parser.add_argument('--root', help='root of the set (default: data/NAME)')
     parser.add_argument('--deep', action='store_true', help='decode every image and mask, on all cores')
-    parser.add_argument('--jobs', type=int, help='processes of --deep')
-    parser.add_argument('--limit', type=int, default=200, help='faults to print')
+    parser.add_argument('--jobs', type=positive_int, help='processes of --deep')
+    parser.add_argument('--limit', type=positive_int, default=200, help='faults to print')
     args = parser.parse_args()
     if args.target.endswith('.py'):
         datasets = build_config_splits(load_config(args.target))

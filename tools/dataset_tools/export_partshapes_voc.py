@@ -4,7 +4,7 @@
 
 import argparse
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.engine import one_sentence_errors, positive_int
 
 
 @one_sentence_errors
@@ -15,10 +15,10 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--dst', default='data/partshapes_voc/VOC2012', help='directory that becomes VOC2012')
-    parser.add_argument('--train', type=int, default=400, help='training scenes')
+    parser.add_argument('--train', type=positive_int, default=400, help='training scenes')
     parser.add_argument('--val', type=int, default=100, help='validation scenes')
-    parser.add_argument('--classes', type=int, default=5, help='number of classes, named as the first of VOC')
-    parser.add_argument('--size', type=int, default=96, help='side of the images, pixels')
+    parser.add_argument('--classes', type=positive_int, default=5, help='number of classes, named as the first of VOC')
+    parser.add_argument('--size', type=positive_int, default=96, help='side of the images, pixels')
     parser.add_argument('--objects', type=int, nargs=2, default=(1, 3), help='smallest and largest number an image')
     parser.add_argument('--cooccurrence', type=float, default=0.5, help='of background and first class')
     parser.add_argument('--border', type=int, default=1, help='ignored pixels on each side of an outline')

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmentropy.engine import add_config_options, one_sentence_errors
+from mmentropy.engine import add_config_options, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,12 +18,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', required=True, help="compare.py's work directory")
     parser.add_argument('--out', required=True, help='picture to write')
     parser.add_argument('--seed', type=int, default=0, help='which seed of each method (default: 0)')
-    parser.add_argument('--samples', type=int, default=6, help='images, spread evenly over the set (default: 6)')
+    parser.add_argument(
+        '--samples', type=positive_int, default=6, help='images, spread evenly over the set (default: 6)'
+    )
     parser.add_argument('--indices', type=int, nargs='+', help='these images instead')
     add_config_options(parser, '--cfg-options', "compare.py's --cfg-options")
     parser.add_argument('--eval-config', metavar='[NAME=]CONFIG', help='take the images of this config’s test set')
     add_config_options(parser, '--eval-options', 'override keys of --eval-config')
-    parser.add_argument('--tile', type=int, default=160, help='side of a picture, pixels (default: 160)')
+    parser.add_argument('--tile', type=positive_int, default=160, help='side of a picture, pixels (default: 160)')
     parser.add_argument('--threshold', type=float, default=0.2, help='of the boxes, on min-max normalised maps (0.2)')
     return parser.parse_args()
 

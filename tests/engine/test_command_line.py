@@ -1,0 +1,95 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Options of all tools, and errors that are one sentence."""
+
+from __future__ import annotations
+
+import argparse
+from pickle import UnpicklingError
+
+import pytest
+import torch
+from mmengine.registry import Registry
+
+from mmentropy.engine.command_line import first_line, one_sentence_errors, positive_float, positive_int, user_message
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (FileNotFoundError('data/x is missing; see docs'), 'error: data/x is missing; see docs\n'),
+        (KeyError('a is not in b\nmore'), 'error: a is not in b\n'),
+        (UnpicklingError('global os.system'), 'add --trust-checkpoint'),
+    ],
+)
+def test_errors_are_one_sentence(error, message, capsys, monkeypatch):
+    monkeypatch.delenv('MMENTROPY_DEBUG', raising=False)
+
+    @one_sentence_errors
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    monkeypatch.setenv('MMENTROPY_DEBUG', '1')
+    with pytest.raises(type(error)):
+        main()
+
+
+def test_the_cause_speaks_for_what_wraps_it():
+    wrapped = KeyError('class X in registry')
+    wrapped.__cause__ = ValueError('row 3 is bad')
+    assert first_line(wrapped) == 'row 3 is bad'
+
+
+def test_a_data_workers_own_sentence():
+    stack = 'Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n  File x\n'
+    assert first_line(ValueError(stack + 'ValueError: row 3 is bad\n')) == 'row 3 is bad'
+    assert first_line(KeyError(stack.replace('Value', 'Key') + "KeyError: 'no box'")) == 'no box'
+
+
+@pytest.mark.parametrize(
+    ('kind', 'good', 'value', 'bad'),
+    [
+        (positive_int, '7', 7, ['0', '-1', '2.5', 'x', '']),
+        (positive_float, '0.25', 0.25, ['0', '-1', 'nan', 'inf', 'x']),
+    ],
+)
+def test_options_that_count(kind, good, value, bad, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--size', type=kind)
+    assert parser.parse_args(['--size', good]).size == value
+    for text in bad:
+        with pytest.raises(SystemExit):
+            parser.parse_args([f'--size={text}'])
+        assert 'argument --size: expected a' in capsys.readouterr().err
+
+
+def test_a_config_that_gives_a_type_what_it_does_not_take():
+    registry = Registry('things')
+
+    @registry.register_module()
+    class Thing:
+        def __init__(self, size):
+            if size == 0:
+                len(size)
+
+    for settings, words in ((dict(sise=1), "unexpected keyword argument 'sise'"), (dict(), 'missing 1 required')):
+        with pytest.raises(TypeError) as error:
+            registry.build(dict(type='Thing', **settings))
+        assert user_message(error.value).startswith('the config builds Thing, which ')
+        assert words in user_message(error.value)
+    # Other TypeErrors are faults, and keep their stack.
+    with pytest.raises(TypeError) as error:
+        registry.build(dict(type='Thing', size=0))
+    assert user_message(error.value) is None
+    with pytest.raises(TypeError) as error:
+        Thing(sise=1)
+    assert user_message(error.value) is None
+
+
+def test_memory_is_told():
+    for error in (torch.cuda.OutOfMemoryError('CUDA out of memory. Tried\nmore'), MemoryError('no room')):
+        assert 'lower the batch size' in user_message(error)
+    assert user_message(RuntimeError('shapes do not fit')) is None
