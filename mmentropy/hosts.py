@@ -46,12 +46,12 @@ def require_hosts(*names: str) -> None:
 def _warn_if_untested(name: str) -> None:
     for distribution, (lowest, below) in TESTED[name].items():
         try:
-            found = version(distribution)
+            installed = version(distribution)
         except PackageNotFoundError:
             continue
-        if not _key(lowest) <= _key(found) < _key(below):
+        if not _key(lowest) <= _key(installed) < _key(below):
             warnings.warn(
-                f'{distribution} {found} is outside the versions mmentropy was tested with (>= {lowest}, < {below}); '
+                f'{distribution} {installed} is outside the versions that were tried (>= {lowest}, < {below}); '
                 'it may work, and requirements/constraints.txt names the tested set',
                 stacklevel=4,
             )

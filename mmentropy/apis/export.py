@@ -129,6 +129,6 @@ def compare_with_onnxruntime(module: ScoresAndMaps, path: str | Path, size: tupl
         images = images * 255 if module.raw else images
         with torch.no_grad():
             expected = [out.numpy() for out in module(images)]
-        for found, truth in zip(session.run(None, {'images': images.numpy()}), expected):
-            worst = max(worst, float(np.abs(found - truth).max() / max(np.abs(truth).max(), 1e-12)))
+        for given, truth in zip(session.run(None, {'images': images.numpy()}), expected):
+            worst = max(worst, float(np.abs(given - truth).max() / max(np.abs(truth).max(), 1e-12)))
     return worst

@@ -246,12 +246,12 @@ class Localizer:
         topk: int,
     ) -> Iterator[Localization]:
         def read(inputs: Tensor) -> Iterable[tuple[Tensor, ...]]:
-            found = self._explain(method, inputs, wanted, topk)
+            explanation = self._explain(method, inputs, wanted, topk)
             # A class-agnostic map stands for each of the classes.
-            maps = found.maps.expand(-1, found.classes.shape[1], -1, -1)
-            scores = self.loaded.scores(found.logits).gather(1, found.classes)
-            ranking = found.logits.topk(min(5, found.logits.shape[1])).indices
-            return zip(maps, found.classes, scores, ranking)
+            maps = explanation.maps.expand(-1, explanation.classes.shape[1], -1, -1)
+            scores = self.loaded.scores(explanation.logits).gather(1, explanation.classes)
+            ranking = explanation.logits.topk(min(5, explanation.logits.shape[1])).indices
+            return zip(maps, explanation.classes, scores, ranking)
 
         parts = iter(self.loaded.each([image for _, image in batch if image is not None], read))
         for result, image in batch:

@@ -130,18 +130,18 @@ def misfit(model: nn.Module, checkpoint: dict, whole: bool = True) -> str | None
         checkpoint: what was loaded: a state dict, or one under ``state_dict``.
         whole: all of the model must be there (to resume, to test); else any shared weight will do (to start from).
     """
-    found = checkpoint.get('state_dict', checkpoint)
-    found = {key.removeprefix('module.'): value for key, value in found.items()}
+    weights = checkpoint.get('state_dict', checkpoint)
+    weights = {key.removeprefix('module.'): value for key, value in weights.items()}
     own = {key: value for key, value in model.state_dict().items() if not key.endswith('num_batches_tracked')}
-    missing = [key for key in own if key not in found]
-    other = [key for key in own if key in found and getattr(found[key], 'shape', None) != own[key].shape]
+    missing = [key for key in own if key not in weights]
+    other = [key for key in own if key in weights and getattr(weights[key], 'shape', None) != own[key].shape]
     if own and len(missing) + len(other) == len(own):
         return f'not one of its {len(own)} entries is there with its shape, for example {next(iter(own))}'
     if not whole or not (missing or other):
         return None
     parts = [f'{len(missing)} of its {len(own)} entries are missing, for example {missing[0]}'] if missing else []
     if other:
-        shapes = f'{tuple(found[other[0]].shape)} instead of {tuple(own[other[0]].shape)}'
+        shapes = f'{tuple(weights[other[0]].shape)} instead of {tuple(own[other[0]].shape)}'
         parts.append(f'{len(other)} have another shape, for example {other[0]}: {shapes}')
     return '; '.join(parts)
 

@@ -240,10 +240,10 @@ def _arguments(
             return None  # the build names a type that there is not
     names: list[str] = []
     for one in told:
-        found = one if isinstance(one, tuple) else parameters(one)
-        if found is None:
+        arguments = one if isinstance(one, tuple) else parameters(one)
+        if arguments is None:
             return None
-        names += found
+        names += arguments
     return list(dict.fromkeys(names))
 
 
@@ -259,11 +259,11 @@ def _classes(cfg: Config, top: str, kind: Any) -> Iterator[Callable]:
     for name in names:
         with getattr(registries, name).switch_scope_and_registry(cfg.get('default_scope') or 'mmengine') as registry:
             try:
-                found = registry.get(kind)
+                registered = registry.get(kind)
             except (RuntimeError, ImportError):  # of another registry, or of a host that is not installed
                 continue
-        if found is not None:
-            yield found
+        if registered is not None:
+            yield registered
 
 
 def parameters(function: Callable) -> tuple[str, ...] | None:
@@ -275,12 +275,12 @@ def parameters(function: Callable) -> tuple[str, ...] | None:
     ('cfg', 'options', 'groups')
     """
     try:
-        found = inspect.signature(function).parameters.values()
+        arguments = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # in C, without a signature
         return None
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in found):
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in arguments):
         return None
-    return tuple(one.name for one in found if one.name != 'self')
+    return tuple(one.name for one in arguments if one.name != 'self')
 
 
 def _leaves(group: Mapping[str, Any], before: str = '') -> Iterator[str]:

@@ -100,10 +100,10 @@ class LoadedModel:
         groups: dict[tuple[int, int], list[int]] = {}
         for i, image in enumerate(images):
             groups.setdefault(self.input_size(image.shape[:2]), []).append(i)
-        found: dict[int, Any] = {}
+        results: dict[int, Any] = {}
         for indices in groups.values():
-            found |= zip(indices, read(self.inputs([images[i] for i in indices])))
-        return [found[i] for i in range(len(images))]
+            results |= zip(indices, read(self.inputs([images[i] for i in indices])))
+        return [results[i] for i in range(len(images))]
 
     def inputs(self, images: Sequence[np.ndarray]) -> Tensor:
         """RGB images as one batch of network inputs (N, 3, h, w): the whole image, resized to its :meth:`input_size`.
@@ -272,7 +272,7 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
         raise FileNotFoundError(f'{weights}: no such checkpoint')
     trust_checkpoints(trust)
     try:
-        found = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
+        checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
     except OSError:  # a download that failed, in one sentence
         raise
     except Exception as error:
@@ -280,7 +280,7 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
             f'{weights}: the checkpoint cannot be read as plain data ({str(error).splitlines()[0]}); '
             'if you trust its author, allow pickled objects with trust_checkpoint'
         ) from error
-    state = found.get('state_dict', found.get('model', found))
+    state = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
     state = {key.removeprefix('module.'): value for key, value in state.items()}
     try:
         missing, unexpected = network.load_state_dict(state, strict=False)
@@ -295,7 +295,7 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
         )
     if unexpected:
         warnings.warn(f'{weights}: {len(unexpected)} entries were not used, for example {unexpected[0]}', stacklevel=3)
-    meta = found.get('meta', {}).get('dataset_meta') or {} if 'state_dict' in found else {}
+    meta = checkpoint.get('meta', {}).get('dataset_meta') or {} if 'state_dict' in checkpoint else {}
     return meta.get('classes') or meta.get('CLASSES')
 
 
@@ -316,13 +316,13 @@ def _pipeline_size(config: Any) -> tuple[tuple[int, int], bool] | None:
         size, keep_ratio = None, False
         for step in steps:
             kind = str(step.get('type', '')).rsplit('.', 1)[-1]
-            if kind in SIZING and (found := step.get('crop_size', step.get('scale'))):
+            if kind in SIZING and (given := step.get('crop_size', step.get('scale'))):
                 # Scales are (width, height) in OpenMMLab; crop sizes are (height, width).
-                pair = (found, found) if isinstance(found, int) else tuple(found)
+                pair = (given, given) if isinstance(given, int) else tuple(given)
                 size, keep_ratio = pair if 'crop_size' in step else pair[::-1], bool(step.get('keep_ratio'))
                 if kind == 'ResizeEdge' and step.get('edge', 'short') in ('short', 'long'):
-                    limit = found * MAX_RATIO if step.get('edge', 'short') == 'short' else found
-                    size, keep_ratio = (found, limit), True
+                    limit = given * MAX_RATIO if step.get('edge', 'short') == 'short' else given
+                    size, keep_ratio = (given, limit), True
         if size is not None:
             return size, keep_ratio
     return None
@@ -332,7 +332,7 @@ def _own_size(network: nn.Module) -> tuple[int, int] | None:
     """The size that a vision transformer was built for."""
     for part in (network, getattr(network, 'backbone', None)):
         for key in ('img_size', 'image_size'):
-            found = getattr(part, key, None)
-            if isinstance(found, int) or (isinstance(found, tuple | list) and len(found) == 2):
-                return (found, found) if isinstance(found, int) else tuple(found)
+            size = getattr(part, key, None)
+            if isinstance(size, int) or (isinstance(size, tuple | list) and len(size) == 2):
+                return (size, size) if isinstance(size, int) else tuple(size)
     return None

@@ -150,11 +150,11 @@ def choose_checkpoint(cfg: Config) -> None:
     if cfg.get('load_from'):
         check_whole(cfg.load_from)
     elif cfg.get('resume') and cfg.get('work_dir'):
-        found, skipped = latest_whole(cfg.work_dir)
+        latest, skipped = latest_whole(cfg.work_dir)
         for path in skipped:
             print(f'{path} is no whole checkpoint and is passed over', file=sys.stderr)
-        if found is not None:
-            cfg.load_from = str(found)
+        if latest is not None:
+            cfg.load_from = str(latest)
         else:
             cfg.resume = False
             if skipped:

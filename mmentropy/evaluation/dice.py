@@ -56,8 +56,13 @@ class DiceMetric(CountingMetric):
         cam = resize_map(case.class_map(label), truth.shape, self.interpolation)
         if not np.isfinite(cam).all():
             raise ValueError('the mask holds NaN or infinite values')
-        found = (normalize_map(cam) if self.normalize else cam) >= self.threshold
-        confusion = [(found & truth).sum(), (found & ~truth).sum(), (~found & truth).sum(), (~found & ~truth).sum()]
+        foreground = (normalize_map(cam) if self.normalize else cam) >= self.threshold
+        confusion = [
+            (foreground & truth).sum(),
+            (foreground & ~truth).sum(),
+            (~foreground & truth).sum(),
+            (~foreground & ~truth).sum(),
+        ]
         fore, back = (float(score) for score in dice_scores(np.array(confusion)))
         counts = {'empty': np.array(int(np.isnan(fore)) + int(np.isnan(back)))}
         for name, score in (('F1+', fore), ('F1-', back)):

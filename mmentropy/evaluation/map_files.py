@@ -59,23 +59,23 @@ class MapFolder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{folder} is not a folder; give the one that holds the score maps')
-        found: dict[str, Path] = {}
+        by_name: dict[str, Path] = {}
         for root, _, names in os.walk(self.folder):
             for name in sorted(names):
                 path = Path(root, name)
                 if path.suffix.lower() in MAP_SUFFIXES:
-                    found.setdefault(path.relative_to(self.folder).with_suffix('').as_posix(), path)
+                    by_name.setdefault(path.relative_to(self.folder).with_suffix('').as_posix(), path)
         self.paths: dict[str, Path] = {}
         ends = Counter(stem for image_id in image_ids for _, stem in _endings(image_id))
         for image_id in image_ids:
             for depth, names in enumerate(_endings(image_id)):
-                name = next((name for name in names if name in found), None)
+                name = next((name for name in names if name in by_name), None)
                 if name is not None and (depth == 0 or ends[names[1]] == 1):
-                    self.paths[image_id] = found[name]
+                    self.paths[image_id] = by_name[name]
                     break
         used = set(self.paths.values())
         #: Map files that belong to no id.
-        self.strangers = sorted(path for path in found.values() if path not in used)
+        self.strangers = sorted(path for path in by_name.values() if path not in used)
 
     def stamp(self) -> list[int]:
         """Number of maps and the youngest's time of writing: what must not change between a run and its resumption."""

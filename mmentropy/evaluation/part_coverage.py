@@ -31,8 +31,8 @@ class PartCoverageMetric(CountingMetric):
     >>> metric = PartCoverageMetric()
     >>> truth = {'gt_label': [0], 'gt_mask': [[1, 1, 0, 0]], 'part_mask': [[1, 0, 0, 0]]}
     >>> metric.process(None, [{**truth, 'cams': [[[2.0, 1.0, 1.0, 0.0]]], 'cam_labels': [0]}])
-    >>> found = metric.evaluate(size=1)
-    >>> found['wsol/mass_part'], found['wsol/mass_object'], found['wsol/area_part']
+    >>> result = metric.evaluate(size=1)
+    >>> result['wsol/mass_part'], result['wsol/mass_object'], result['wsol/area_part']
     (50.0, 25.0, 25.0)
     """
 

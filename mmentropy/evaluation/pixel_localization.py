@@ -67,8 +67,8 @@ class PixelLocalizationMetric(CountingMetric):
     >>> metric = PixelLocalizationMetric(eval_size=(1, 4))
     >>> truth = {'gt_label': [0], 'gt_mask': np.array([[1, 1, 0, 0]])}
     >>> metric.process(None, [{**truth, 'cams': [[[4.0, 1.0, 2.0, 0.0]]], 'cam_labels': [0]}])
-    >>> found = metric.evaluate(size=1)  # precision 1, 1/2, 2/3 from the top
-    >>> round(found['wsol/PxAP'], 2), round(found['wsol/MaxIoU'], 2), found['wsol/threshold@IoU']
+    >>> result = metric.evaluate(size=1)  # precision 1, 1/2, 2/3 from the top
+    >>> round(result['wsol/PxAP'], 2), round(result['wsol/MaxIoU'], 2), result['wsol/threshold@IoU']
     (83.33, 66.67, 0.001)
     """
 

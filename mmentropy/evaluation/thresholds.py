@@ -41,13 +41,13 @@ def load_thresholds(path: str | Path, prefix: str | None = 'wsol') -> dict[str, 
         raise FileNotFoundError(f'{path} does not exist; write it by evaluating the split that chooses the threshold')
     metrics = load_json(path, 'give the figures of the split that chooses')
     start = f'{prefix}/{KEY}' if prefix else KEY
-    found = {k[len(start) :]: v for k, v in metrics.items() if k.startswith(start)}
-    found = {name: value for name, value in found.items() if '@' not in name}
-    if not found:
+    thresholds = {k[len(start) :]: v for k, v in metrics.items() if k.startswith(start)}
+    thresholds = {name: value for name, value in thresholds.items() if '@' not in name}
+    if not thresholds:
         raise ValueError(f'{path} holds no {start!r} entry; give the figures of the split that chooses the threshold')
-    for name, value in found.items():
+    for name, value in thresholds.items():
         check_threshold(value, f'{start}{name} in {path}')
-    return found
+    return thresholds
 
 
 def check_threshold(value: Any, where: str) -> float:
@@ -108,9 +108,11 @@ def given_thresholds(
     elif not isinstance(threshold, str):
         given['fixed'] = dict.fromkeys(names, check_threshold(threshold, 'threshold'))
     if threshold_from is not None:
-        found = load_thresholds(threshold_from, prefix)
+        thresholds = load_thresholds(threshold_from, prefix)
         # names that the other split could not choose for (no predictions there) are left out of the report
-        given['transfer'] = {name: found[name] for name in names if name in found}
+        given['transfer'] = {name: thresholds[name] for name in names if name in thresholds}
         if not given['transfer']:
-            raise ValueError(f'{threshold_from} has thresholds for {sorted(found)}, none of them for {list(names)}')
+            raise ValueError(
+                f'{threshold_from} has thresholds for {sorted(thresholds)}, none of them for {list(names)}'
+            )
     return given

@@ -298,15 +298,15 @@ def class_units(
         for k in range(len(ranked)):
             pairs = [(chosen[k], photo) for chosen, photo in zip(maps, batch)]
             best[k] = keep_best(*best[k], np.array([cam.max() for cam, _ in pairs]), pairs, images)
-    found = []
+    strongest = []
     for unit, (values, pairs) in zip(ranked.tolist(), best):
         regions = []
         for value, (cam, photo) in zip(values.tolist(), pairs):
             boxes = _map_boxes(cam, photo, threshold, normalize)
             whole = np.array([0, 0, photo.image.shape[1], photo.image.shape[0]], np.float32)
             regions.append(Excitation(value, photo.image, boxes[0] if len(boxes) else whole, photo.name))
-        found.append((unit, float(reader.weight[label, unit]), regions))
-    return found
+        strongest.append((unit, float(reader.weight[label, unit]), regions))
+    return strongest
 
 
 def discover_patterns(

@@ -149,8 +149,8 @@ class Run:
             files.append(self.directory / 'started.json')
         for file in files:
             if file.is_file():
-                found = load_json(file)
-                if found['fingerprint'] != _fingerprint(self.train_config(), TRAINING_KEYS):
+                record = load_json(file)
+                if record['fingerprint'] != _fingerprint(self.train_config(), TRAINING_KEYS):
                     raise ValueError(
                         f'{self.directory} holds a run of another configuration (see {file.name}); give another '
                         '--work-dir, or remove that directory to train again'
@@ -243,8 +243,8 @@ def named_configs(texts: Sequence[str]) -> dict[str, str]:
     """``NAME=PATH`` or ``PATH`` (named by its file) to name -> path; ValueError where two are named alike."""
     named: dict[str, str] = {}
     for text in texts:
-        name, found, path = text.partition('=')
-        name, path = (name, path) if found else (Path(text).stem, text)
+        name, equals, path = text.partition('=')
+        name, path = (name, path) if equals else (Path(text).stem, text)
         if name in named or name in ('val', 'test'):
             raise ValueError(f'the evaluation name {name!r} is taken; write NAME={path} with another name')
         named[name] = path

@@ -199,7 +199,7 @@ def _candidate(record: Record, size: tuple[int, int], extra: int, width: int | N
 def _candidates(records: list[Record], size: tuple[int, int], extra: int, width: int | None) -> list[Candidate]:
     """The layers that may give the last map."""
     lengths = {record.output.shape[1] for record in records if record.output.ndim == 3} - {1}
-    found = []
+    candidates = []
     for record in records:
         output = record.output
         if isinstance(record.module, SKIPPED) or not output.is_floating_point():
@@ -208,9 +208,9 @@ def _candidates(records: list[Record], size: tuple[int, int], extra: int, width:
             continue  # (1, heads, n, ...) of n tokens: attention, or what it reads
         candidate = _candidate(record, size, extra, width)
         if candidate is not None:
-            found.append(candidate)
+            candidates.append(candidate)
     # A vector behind the pooling may be kept as a 1x1 map; it is the map only where no layer gives a larger one.
-    return [candidate for candidate in found if candidate.layout.size != (1, 1)] or found
+    return [candidate for candidate in candidates if candidate.layout.size != (1, 1)] or candidates
 
 
 def _slope(score: Tensor, output: Tensor) -> Tensor | None:

@@ -23,8 +23,8 @@ class CAM(Explainer):
 
     >>> from torch import nn
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5, bias=False)
-    >>> found = CAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
-    >>> found.maps.shape, torch.allclose(found.maps.mean(), found.logits[0, 2], atol=1e-5)
+    >>> result = CAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
+    >>> result.maps.shape, torch.allclose(result.maps.mean(), result.logits[0, 2], atol=1e-5)
     (torch.Size([1, 1, 14, 14]), True)
     """
 
@@ -102,8 +102,8 @@ class EntropyWeightedCAM(EntropyMap):
     >>> from torch import nn
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
     >>> explainer = EntropyWeightedCAM(nn.Sequential(*layers), temperature=1e6)  # as T → ∞ the pooling is GAP
-    >>> found = explainer(torch.rand(1, 3, 16, 16))
-    >>> torch.allclose(found.maps.sum((2, 3)), found.logits, atol=1e-4)
+    >>> result = explainer(torch.rand(1, 3, 16, 16))
+    >>> torch.allclose(result.maps.sum((2, 3)), result.logits, atol=1e-4)
     True
     """
 

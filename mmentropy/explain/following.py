@@ -278,11 +278,11 @@ class Follower(TorchDispatchMode):
             moved_args, moved_kwargs = with_tensors(args, swap), with_tensors(kwargs, swap)
             moved_kwargs.pop('memory_format', None)
             try:
-                found = func(*moved_args, **moved_kwargs)
+                moved = func(*moved_args, **moved_kwargs)
             except RuntimeError:
                 # A view that an expanded tensor cannot have.
-                found = moved_args[0].reshape(outputs[0].shape)
-            parts.append(tensors_in(found))
+                moved = moved_args[0].reshape(outputs[0].shape)
+            parts.append(tensors_in(moved))
         return [Place(*(parts[which][i] for which in range(3))) for i in range(count)]
 
     def _computed(self, name: str, bound: dict, operands: list[Tensor], out: Tensor) -> Place | None:
@@ -515,9 +515,9 @@ def follow(model: nn.Module, anatomy: Anatomy, image: Tensor) -> tuple[MapGrid |
     kept: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple, output: object) -> None:
-        found = last_tensor(output)
-        if found is not None:
-            kept.append(found)
+        tensor = last_tensor(output)
+        if tensor is not None:
+            kept.append(tensor)
 
     handles = [] if anatomy.layer is None else [anatomy.layer.register_forward_hook(keep)]
     fast = torch.backends.mha.get_fastpath_enabled()

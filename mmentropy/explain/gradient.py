@@ -69,10 +69,10 @@ class GradientExplainer(Explainer):
             ones = torch.eye(scores.shape[1], device=scores.device, dtype=scores.dtype)[start:stop, None]
             ones = ones.expand(-1, len(scores), -1)
             try:
-                found = torch.autograd.grad(scores, leaf, ones, retain_graph=True, is_grads_batched=True)[0]
+                by_class = torch.autograd.grad(scores, leaf, ones, retain_graph=True, is_grads_batched=True)[0]
             except RuntimeError:  # an operation without a batching rule: one class after the other
-                found = torch.stack([torch.autograd.grad(scores, leaf, one, retain_graph=True)[0] for one in ones])
-            return torch.stack([self.anatomy.to_map(one, size) for one in found], 1)
+                by_class = torch.stack([torch.autograd.grad(scores, leaf, one, retain_graph=True)[0] for one in ones])
+            return torch.stack([self.anatomy.to_map(one, size) for one in by_class], 1)
 
         return self.anatomy.to_map(leaf.detach(), size), logits, slopes
 
@@ -83,8 +83,8 @@ class GradCAM(GradientExplainer):
 
     >>> from torch import nn
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5, bias=False)
-    >>> found = GradCAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
-    >>> found.maps.shape, bool((found.maps >= 0).all())
+    >>> result = GradCAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
+    >>> result.maps.shape, bool((result.maps >= 0).all())
     (torch.Size([1, 1, 14, 14]), True)
     """
 

@@ -123,13 +123,13 @@ def measured_grid(
                     for signs in _signs(features, power)
                 )
                 y[i, j], x[i, j] = _centroid(weight.sum((0, 1)))
-    found = fit_grid(y, x, size)
+    fitted = fit_grid(y, x, size)
     if like is not None and np.isfinite(y).any():
         starts = (np.nanmean(y) - np.mean(rows) * like.step[0], np.nanmean(x) - np.mean(columns) * like.step[1])
         return MapGrid(starts, like.step, size)
-    if found is None or any(abs(s * n / whole - 1) > 0.5 for s, n, whole in zip(found.step, (h, w), size)):
+    if fitted is None or any(abs(s * n / whole - 1) > 0.5 for s, n, whole in zip(fitted.step, (h, w), size)):
         return None
-    return found
+    return fitted
 
 
 def _features(model: nn.Module, anatomy: Anatomy, inputs: Tensor) -> Tensor:

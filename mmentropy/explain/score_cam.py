@@ -26,8 +26,8 @@ class ScoreCAM(Explainer):
 
     >>> from torch import nn
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
-    >>> found = ScoreCAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
-    >>> found.maps.shape, bool((found.maps >= 0).all())
+    >>> result = ScoreCAM(nn.Sequential(*layers))(torch.rand(1, 3, 16, 16), classes=2)
+    >>> result.maps.shape, bool((result.maps >= 0).all())
     (torch.Size([1, 1, 14, 14]), True)
     """
 

@@ -157,10 +157,10 @@ def read_psa(path: Path, num_classes: int = 20) -> tuple[np.ndarray, np.ndarray]
 def read_irn(path: Path, num_classes: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """IRN: ``<id>.npy``, a dict with ``keys`` (K,) from 0 and ``high_res`` (K, H, W), or ``cam`` at stride 4."""
     content = load_npy(path)
-    found = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+    content_is = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
     name = 'cam' if not isinstance(content, dict) or content.get('high_res') is None else 'high_res'
     if not isinstance(content, dict) or 'keys' not in content or name not in content:
-        raise ValueError(f"{path}: found {found}; IRN files hold 'keys' and 'high_res' or 'cam'")
+        raise ValueError(f"{path}: found {content_is}; IRN files hold 'keys' and 'high_res' or 'cam'")
     labels = _array(content['keys'], str(path), "'keys'")
     maps = _map(content[name], str(path), repr(name), 3)
     if labels.ndim != 1 or labels.dtype.kind not in 'iu' or len(labels) != len(maps):

@@ -39,11 +39,11 @@ OUTPUTS = ('.npz', '.png', '.pth')
 
 def digest(path: Path) -> str:
     """Hash of a file's content."""
-    found = hashlib.blake2b(digest_size=12)
+    blake = hashlib.blake2b(digest_size=12)
     with open(path, 'rb') as file:
         while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
+            blake.update(chunk)
+    return blake.hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -231,10 +231,10 @@ class SeedPipeline:
         folder.mkdir(parents=True, exist_ok=True)
         remove_partial(self.ctx.work_dir)
         settings_hash = self.hash(stage.name)
-        found = read_json(folder / MARK).get('hash')
-        if found not in (None, settings_hash) and any(p.suffix in OUTPUTS for p in folder.rglob('*')):
+        marked = read_json(folder / MARK).get('hash')
+        if marked not in (None, settings_hash) and any(p.suffix in OUTPUTS for p in folder.rglob('*')):
             raise ValueError(
-                f'{folder}: holds outputs of other settings ({found}, now {settings_hash}); '
+                f'{folder}: holds outputs of other settings ({marked}, now {settings_hash}); '
                 'take another --work-dir, or remove this folder and those after it'
             )
         for needed in stage.needs:

@@ -216,9 +216,9 @@ class RandomWalkRefine(Refiner):
 
             self._network = load_host_model(ctx.folder(self.affinity), ctx.device)
         with torch.inference_mode():
-            found = self._network.describe(torch.from_numpy(image).permute(2, 0, 1)[None], small.shape[:2])
-        affinity = edge_affinity if found.ndim == 3 else feature_affinity
-        return affinity(found, offsets)[0].cpu().numpy()
+            features = self._network.describe(torch.from_numpy(image).permute(2, 0, 1)[None], small.shape[:2])
+        affinity = edge_affinity if features.ndim == 3 else feature_affinity
+        return affinity(features, offsets)[0].cpu().numpy()
 
     def refine(self, ctx: Context, key: str, scores: ImageMaps, image: np.ndarray) -> np.ndarray:
         probability, small = shrink(scores, image, self.stride)

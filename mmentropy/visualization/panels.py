@@ -148,10 +148,10 @@ def draw_localization_panel(
         overlay = blend_map(canvas, cam, alpha)
         if pred_bboxes is None:
             pred_bboxes = scale_boxes(boxes_from_map(cam, threshold), full, size)
-    true, found = (scale_boxes(np.zeros((0, 4)) if b is None else b, size, full) for b in (gt_bboxes, pred_bboxes))
-    tiles = [add_caption(widen(draw_boxes(draw_boxes(canvas, true, GT_COLOR), found), tile), titles[0])]
+    true, predicted = (scale_boxes(np.zeros((0, 4)) if b is None else b, size, full) for b in (gt_bboxes, pred_bboxes))
+    tiles = [add_caption(widen(draw_boxes(draw_boxes(canvas, true, GT_COLOR), predicted), tile), titles[0])]
     if overlay is not None:
-        tiles.append(add_caption(widen(draw_boxes(overlay, found), tile), titles[1]))
+        tiles.append(add_caption(widen(draw_boxes(overlay, predicted), tile), titles[1]))
     if entropy_map is not None:
         low, high = float(np.min(entropy_map)), float(np.max(entropy_map))
         colours = colorize_map(upsample_map(entropy_map, full), 'viridis')

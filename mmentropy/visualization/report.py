@@ -27,10 +27,10 @@ TEMPLATE = Path(__file__).with_name('report.html')
 
 def box_curves(data: ReportData) -> dict[str, list[float]]:
     """BoxAcc (per cent) over :data:`THRESHOLDS`, for each IoU of :data:`DELTAS`; empty without boxes."""
-    found = [sample.best_iou for sample in data.samples if sample.best_iou is not None]
-    if not found:
+    curves = [sample.best_iou for sample in data.samples if sample.best_iou is not None]
+    if not curves:
         return {}
-    table = np.stack(found)
+    table = np.stack(curves)
     return {str(delta): (100 * (table >= delta / 100).mean(0)).round(2).tolist() for delta in DELTAS}
 
 
@@ -60,14 +60,14 @@ def describe(sample: Sample, threshold: float) -> dict:
         'boxes': sample.boxes.astype(float).round(4).tolist(),
         'thumb': base64.b64encode(sample.thumb or b'').decode(),
     }
-    found = np.zeros((0, 4))
+    boxes_of_map = np.zeros((0, 4))
     if sample.cam is not None:
         entry['cam'] = _encode_map(sample.cam)
-        found = boxes_from_map(upsample_map(sample.cam, (BOX_SIZE, BOX_SIZE)), threshold)
-        entry['found'] = (found / BOX_SIZE).astype(float).round(4).tolist()
+        boxes_of_map = boxes_from_map(upsample_map(sample.cam, (BOX_SIZE, BOX_SIZE)), threshold)
+        entry['found'] = (boxes_of_map / BOX_SIZE).astype(float).round(4).tolist()
         if len(sample.boxes):
             # Both corners counted, as in the metrics: the last column is x1 − 1.
-            truths, boxes = sample.boxes * BOX_SIZE - (0, 0, 1, 1), found - (0, 0, 1, 1)
+            truths, boxes = sample.boxes * BOX_SIZE - (0, 0, 1, 1), boxes_of_map - (0, 0, 1, 1)
             box = boxes[0] if len(boxes) else None
             entry['iou'] = 0.0 if box is None else _number(float(box_iou(boxes, truths).max()))
             class_right = sample.prediction in (-1, sample.label)  # without predictions no class is wrong

@@ -21,8 +21,8 @@ from .panels import draw_localization_panel, scale_boxes
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """An RGB image as a file in the format of its suffix; written beside and renamed, so never half there."""
     path = Path(path)
-    found, data = cv2.imencode(path.suffix or '.png', np.ascontiguousarray(image[..., ::-1]))
-    if not found:
+    encoded, data = cv2.imencode(path.suffix or '.png', np.ascontiguousarray(image[..., ::-1]))
+    if not encoded:
         raise ValueError(f'{path}: OpenCV cannot write an image of shape {image.shape} as {path.suffix!r}')
     write_whole(path, data.tobytes())
 
@@ -105,10 +105,10 @@ class LocalizationVisualizer(Visualizer):
     def _prediction(data_sample: BaseDataElement, truth: list[int], classes: tuple[str, ...] | None) -> str:
         """Title of the image's tile: the truth, and the prediction where it differs, with its score."""
         label = ', '.join(_class_name(i, classes) for i in truth) or 'image'
-        found = data_sample.get(fields.PRED_LABEL)
-        if found is None or not np.size(to_array(found)):  # a multi-label prediction may hold no class
+        predicted = data_sample.get(fields.PRED_LABEL)
+        if predicted is None or not np.size(to_array(predicted)):  # a multi-label prediction may hold no class
             return label
-        best = int(np.ravel(to_array(found))[0])
+        best = int(np.ravel(to_array(predicted))[0])
         score = data_sample.get(fields.PRED_SCORE)
         text = '' if score is None else f' {float(np.ravel(to_array(score))[best]):.2f}'
         return f'{label} ✓{text}' if best in truth else f'{label} ✗ {_class_name(best, classes)}{text}'

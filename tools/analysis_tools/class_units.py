@@ -37,9 +37,9 @@ def main() -> None:
     label = class_number(args.label, data.metainfo['classes'])
     items = photos(data, args.max_images)
     counts = (args.units, args.images)
-    found = class_units(reader, items, label, *counts, args.threshold, normalize=args.normalize)
-    write_image(args.out, draw_units(found))
-    for unit, weight, regions in found:
+    units = class_units(reader, items, label, *counts, args.threshold, normalize=args.normalize)
+    write_image(args.out, draw_units(units))
+    for unit, weight, regions in units:
         print(f'unit {unit}: weight {weight:.4f}, strongest in {regions[0].name} ({regions[0].value:.3f})')
     print(args.out)
 

@@ -45,15 +45,17 @@ def main() -> None:
     data = sets[args.split]
     names = data.metainfo['classes']
     options = dict(normalize=args.normalize, min_share=args.min_share)
-    found = discover_patterns(reader, photos(data, args.max_images), args.threshold, **options)
+    patterns = discover_patterns(reader, photos(data, args.max_images), args.threshold, **options)
     table = Table('class', 'object', 'overlaps in % of the images', 'share of the region %', 'images with it')
-    for label, rows in found.items():
+    for label, rows in patterns.items():
         for i, row in enumerate(rows[: args.top]):
             figures = (f'{100 * row.frequency:.1f}', f'{100 * row.share:.1f}', str(row.images))
             table.add_row(names[label] if i == 0 else '', names[row.label], *figures)
     Console().print(table)
     if args.out:
-        content = {names[c]: [asdict(row) | {'label': names[row.label]} for row in rows] for c, rows in found.items()}
+        content = {
+            names[c]: [asdict(row) | {'label': names[row.label]} for row in rows] for c, rows in patterns.items()
+        }
         write_whole(args.out, json.dumps(content, ensure_ascii=False, indent=1).encode())
 
 

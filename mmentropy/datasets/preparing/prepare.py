@@ -187,7 +187,7 @@ def find_sources(recipe: Recipe, src: Path) -> list[tuple[Source, Path]]:
     if not src.is_dir():
         raise FileNotFoundError(f'{src} is no directory; --src names the directory with the archives')
     entries = sorted(path for path in src.iterdir() if not path.name.startswith('.'))
-    found, missing = [], []
+    sources, missing = [], []
     for source in recipe.sources:
         matches = [
             path
@@ -197,12 +197,12 @@ def find_sources(recipe: Recipe, src: Path) -> list[tuple[Source, Path]]:
             and (path.is_dir() or is_archive(path) or path.suffix in ('.mat', '.txt', '.csv'))
         ]
         if matches:
-            found.append((source, matches[0]))
+            sources.append((source, matches[0]))
         elif source.required and not any(fnmatch(path.name, other) for other in source.unless for path in entries):
             missing.append(f'{" or ".join(source.names)} (from {source.url})')
     if missing:
         raise FileNotFoundError(f'{src} lacks, for {recipe.name}: {"; ".join(missing)}')
-    return found
+    return sources
 
 
 def link_tree(tree: Path, target: Path, source: Source, copy: bool = False) -> int:

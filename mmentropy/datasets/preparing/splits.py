@@ -55,7 +55,7 @@ def build_config_splits(cfg: Any) -> Splits:
     Raises:
         ValueError: if there is none that can be checked.
     """
-    found: Splits = {}
+    splits: Splits = {}
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         data = (cfg.get(key) or {}).get('dataset')
         while data is not None and 'dataset' in data:  # wrappers, such as mosaics
@@ -65,10 +65,10 @@ def build_config_splits(cfg: Any) -> Splits:
         options = {k: v for k, v in data.items() if k not in ('type', 'pipeline', 'classes', 'indices', 'on_bad_image')}
         reader = DATASETS.get(data['type'])
         if isinstance(reader, type) and issubclass(reader, LocalizationDataset):
-            found.setdefault(options.get('split', 'train'), _build(reader, **options))
-    if not found:
+            splits.setdefault(options.get('split', 'train'), _build(reader, **options))
+    if not splits:
         raise ValueError('the config has no data set of this package that is read from files')
-    return found
+    return splits
 
 
 def _build(reader: type[LocalizationDataset], **options: Any) -> LocalizationDataset | Exception:

@@ -107,8 +107,8 @@ def _write_scene(dst: Path, key: str, data: PartShapes, index: int, border: int)
     if all((dst / name).is_file() for name in names):
         return
     info = data.get_data_info(index)
-    found, jpeg = cv2.imencode('.jpg', info['img'], [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if not found:
+    encoded, jpeg = cv2.imencode('.jpg', info['img'], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not encoded:
         raise ValueError(f'{names[0]}: OpenCV cannot write JPEG files')
     text = annotation(key, info['img'].shape[0], info['gt_bboxes'], info['gt_bbox_labels'].tolist())
     mask = border_map(info['gt_seg_map'], info['instances'], border) if border else info['gt_seg_map']

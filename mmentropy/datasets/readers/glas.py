@@ -63,7 +63,7 @@ class GlaS(LocalizationDataset):
         """One entry a row of the split."""
         (file,) = self.index_files()
         rows = read_rows(file, 4, ',', self.LAYOUT, self.hint, self.backend_args)
-        found: dict[str, tuple[int, int]] = {}
+        grades: dict[str, tuple[int, int]] = {}
         for line, fields in rows:
             name, _, grade, _ = fields
             if line == 1 and name.lower() == 'name':
@@ -73,12 +73,14 @@ class GlaS(LocalizationDataset):
             part = name.split('_')[0]
             if part not in ('train', 'testA', 'testB'):
                 raise ValueError(f'{file}:{line}: a name begins with train_, testA_ or testB_, found {name!r}')
-            if name in found:
-                raise ValueError(f'{file}:{line}: {name!r} stands already in line {found[name][0]}')
+            if name in grades:
+                raise ValueError(f'{file}:{line}: {name!r} stands already in line {grades[name][0]}')
             if (part == 'train') == (self.split != 'test'):
-                found[name] = line, self.CLASSES_.index(grade)
-        chosen = set(found) if self.split == 'test' else self._fold({name: label for name, (_, label) in found.items()})
-        for name, (line, label) in found.items():
+                grades[name] = line, self.CLASSES_.index(grade)
+        chosen = (
+            set(grades) if self.split == 'test' else self._fold({name: label for name, (_, label) in grades.items()})
+        )
+        for name, (line, label) in grades.items():
             if name in chosen:
                 masks = [self.path(f'{name}_anno.bmp')]
                 yield dict(img_path=self.path(f'{name}.bmp'), gt_label=label, mask_paths=masks, row=line)

@@ -41,9 +41,9 @@ def read_mat(data: bytes) -> dict[str, np.ndarray]:
                 raise ValueError(f'damaged compression, {error}') from None
             kind, body = next(_elements(body, order), (0, b''))
         if kind == MATRIX:
-            found = _matrix(body, order)
-            if found is not None:
-                arrays[found[0]] = found[1]
+            variable = _matrix(body, order)
+            if variable is not None:
+                arrays[variable[0]] = variable[1]
     return arrays
 
 

@@ -80,19 +80,19 @@ class VOC2012MultiLabel(LocalizationDataset):
         for line, (key,) in read_rows(file, 1, None, 'one image id', self.hint, self.backend_args):
             xml = self.path('Annotations', f'{key}.xml')
             size, objects = read_voc_xml(xml, self.hint, self.backend_args)
-            found = []
+            targets = []
             for one in objects:
                 if one.name not in labels:
                     raise ValueError(f'{xml}: {one.name!r} is not a class of VOC')
                 box = [one.box[0] - 1, one.box[1] - 1, *one.box[2:]]
                 check_box(box, xml, size, self.BOX_SLACK)
                 if self.difficult or not one.difficult:
-                    found.append((labels[one.name], box))
-            if not found:
+                    targets.append((labels[one.name], box))
+            if not targets:
                 continue
             entry = dict(img_path=self.path('JPEGImages', f'{key}.jpg'), row=line)
-            entry['gt_label'] = sorted({label for label, _ in found})
-            entry['gt_bboxes'], entry['gt_bbox_labels'] = [box for _, box in found], [label for label, _ in found]
+            entry['gt_label'] = sorted({label for label, _ in targets})
+            entry['gt_bboxes'], entry['gt_bbox_labels'] = [box for _, box in targets], [label for label, _ in targets]
             if self.with_masks:
                 entry['mask_paths'] = [self.path(masks, f'{key}.png')]
             yield entry

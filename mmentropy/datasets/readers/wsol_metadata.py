@@ -125,7 +125,7 @@ def read_localization(path: str | Path) -> dict[str, LocalizationEntry]:
         ValueError: for a malformed row, an empty box, boxes and masks mixed in one file, or an ignore file outside the
             image's first row, naming file and line.
     """
-    found: dict[str, LocalizationEntry] = {}
+    entries: dict[str, LocalizationEntry] = {}
     kinds: set[str] = set()
     for line, row in _rows(path):
         image_id, box = _parse_box(row)
@@ -138,19 +138,19 @@ def read_localization(path: str | Path) -> dict[str, LocalizationEntry]:
         if box is not None:
             if not (all(map(math.isfinite, box)) and box[0] <= box[2] and box[1] <= box[3]):
                 raise ValueError(f'{path}:{line}: the box needs x0 <= x1 and y0 <= y1, found {row!r}')
-            entry = found.setdefault(image_id, LocalizationEntry())
+            entry = entries.setdefault(image_id, LocalizationEntry())
             entry.boxes.append(box)
         else:
             image_id, mask, ignore = (text.strip() for text in fields)
             if not image_id or not mask:
                 raise ValueError(f'{path}:{line}: expected path,mask,ignore, found {row!r}')
-            entry = found.setdefault(image_id, LocalizationEntry())
+            entry = entries.setdefault(image_id, LocalizationEntry())
             if ignore and entry.masks:
                 raise ValueError(f'{path}:{line}: the ignore file belongs in the first row of its image, found {row!r}')
             entry.masks.append(mask)
             entry.ignore = ignore or entry.ignore
         entry.lines.append(line)
-    return found
+    return entries
 
 
 def read_metadata(folder: str | Path) -> WSOLMetadata:

@@ -13,9 +13,9 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 
 
-def fitting_weights(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def fitting_weights(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """The entries of ``found`` that have the name and shape of an own one, and the own names that get nothing."""
-    kept = {key: value for key, value in found.items() if key in own and own[key].shape == value.shape}
+    kept = {key: value for key, value in given.items() if key in own and own[key].shape == value.shape}
     return kept, [key for key in own if key not in kept and not key.endswith('num_batches_tracked')]
 
 
@@ -66,12 +66,12 @@ class CAMBackbone(BaseBackbone):
             super().init_weights()
             return
         source = self.init_cfg['checkpoint']
-        found = CheckpointLoader.load_checkpoint(source, map_location='cpu')
-        found = found.get('state_dict', found)
+        weights = CheckpointLoader.load_checkpoint(source, map_location='cpu')
+        weights = weights.get('state_dict', weights)
         prefix = self.init_cfg.get('prefix')
         if prefix:
-            found = {key.removeprefix(f'{prefix}.'): v for key, v in found.items() if key.startswith(f'{prefix}.')}
-        kept, fresh = fitting_weights(self.state_dict(), found)
+            weights = {key.removeprefix(f'{prefix}.'): v for key, v in weights.items() if key.startswith(f'{prefix}.')}
+        kept, fresh = fitting_weights(self.state_dict(), weights)
         if not kept:
             raise ValueError(
                 f'{source}: no entry fits {type(self).__name__}; it takes torchvision’s weights of its original'

@@ -71,19 +71,19 @@ class AffinityNet(BaseModel):
         inputs = self.data_preprocessor({'inputs': list(images.flip(1)), 'data_samples': samples})['inputs']
         # The preprocessor may have padded right and below: resize the whole, keep the image's part.
         whole = [round(n * padded / n0) for n, padded, n0 in zip(size, inputs.shape[2:], images.shape[2:])]
-        found = F.interpolate(self.features(inputs), size=whole, mode='bilinear', align_corners=False)
-        return found[..., : size[0], : size[1]]
+        features = F.interpolate(self.features(inputs), size=whole, mode='bilinear', align_corners=False)
+        return features[..., : size[0], : size[1]]
 
     def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Tensor | dict | list:
         """``tensor``: features; ``loss``: the affinity loss; ``predict``: the samples with ``affinity_features``."""
-        found = self.features(inputs)
+        features = self.features(inputs)
         if mode == 'tensor':
-            return found
+            return features
         if mode == 'predict':
-            for sample, one in zip(data_samples, found):
+            for sample, one in zip(data_samples, features):
                 sample.set_field(one, 'affinity_features')
             return data_samples
         masks = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).float()
-        labels = F.interpolate(masks, size=found.shape[2:], mode='nearest')[:, 0].long()
-        affinity = feature_affinity(found, self.offsets)
+        labels = F.interpolate(masks, size=features.shape[2:], mode='nearest')[:, 0].long()
+        affinity = feature_affinity(features, self.offsets)
         return {'loss_affinity': affinity_loss(affinity, *affinity_labels(labels, self.offsets))}

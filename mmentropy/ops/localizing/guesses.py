@@ -63,15 +63,15 @@ def guesses(
     if len(cams) != len(labels):
         raise ValueError(f'{len(cams)} maps came with {len(labels)} labels; each map has one class')
     shares = {'loose': loose, 'tight': tight}
-    found, boxes = [], []
+    classes, boxes = [], []
     for cam, label, kinds in zip(cams, labels, STRATEGIES[strategy]):
         cam = upsample_map(cam, size, interpolation, normalize)
         for kind in kinds:
             box = boxes_from_map(cam, shares[kind])
             if len(box):
-                found.append(int(label))
+                classes.append(int(label))
                 boxes.append(box[0] - (0, 0, 1, 1))
-    return np.array(found, np.int64), np.array(boxes, np.float32).reshape(-1, 4)
+    return np.array(classes, np.int64), np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def any_right(labels: np.ndarray, boxes: np.ndarray, label: int, truths: np.ndarray, iou_thr: float = 0.5) -> bool:

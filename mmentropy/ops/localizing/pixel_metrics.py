@@ -105,8 +105,8 @@ def average_precision(histogram: np.ndarray) -> float | None:
     positives = tp[0] + fn[0]
     if positives == 0:
         return None
-    found = np.maximum(tp + fp, 1)  # where nothing is found yet, recall does not move either
-    return float(100 * np.sum((tp / found)[1:] * np.diff(tp / positives)))
+    called = np.maximum(tp + fp, 1)  # where nothing is found yet, recall does not move either
+    return float(100 * np.sum((tp / called)[1:] * np.diff(tp / positives)))
 
 
 def iou_score(confusion: np.ndarray) -> np.ndarray:

@@ -145,11 +145,11 @@ def contour_boxes(img: np.ndarray, level: int, contours: str = 'all') -> np.ndar
     """
     if contours not in CONTOURS:
         raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
-    found = cv2.findContours((img > level).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[-2]
-    if contours == 'largest' and found:
-        found = [max(found, key=cv2.contourArea)]
-    boxes = np.array([cv2.boundingRect(contour) for contour in found] or [(0, 0, 0, 0)], dtype=np.int64)
-    if found:
+    outlines = cv2.findContours((img > level).astype(np.uint8), cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[-2]
+    if contours == 'largest' and outlines:
+        outlines = [max(outlines, key=cv2.contourArea)]
+    boxes = np.array([cv2.boundingRect(contour) for contour in outlines] or [(0, 0, 0, 0)], dtype=np.int64)
+    if outlines:
         boxes[:, 2] = np.minimum(boxes[:, 0] + boxes[:, 2], img.shape[1] - 1)
         boxes[:, 3] = np.minimum(boxes[:, 1] + boxes[:, 3], img.shape[0] - 1)
     return boxes

@@ -118,8 +118,8 @@ def unary_from_labels(labels: np.ndarray, num_labels: int, confidence: float = 0
     if num_labels < 2 or not 0 < confidence < 1:
         raise ValueError(f'need 2 or more labels and 0 < confidence < 1, got {num_labels} and {confidence}')
     if sure.any() and (labels[sure].min() < 0 or labels[sure].max() >= num_labels):
-        found = sorted(set(np.unique(labels[sure]).tolist()) - set(range(num_labels)))
-        raise ValueError(f'label map holds {found}; labels must be 0 … {num_labels - 1} or {unsure} for unsure')
+        strangers = sorted(set(np.unique(labels[sure]).tolist()) - set(range(num_labels)))
+        raise ValueError(f'label map holds {strangers}; labels must be 0 … {num_labels - 1} or {unsure} for unsure')
     unary = np.full((num_labels, *labels.shape), -np.log((1 - confidence) / (num_labels - 1)), np.float32)
     rows = np.nonzero(sure)
     unary[(labels[sure].astype(np.int64), *rows)] = -np.log(confidence)

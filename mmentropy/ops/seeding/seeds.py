@@ -195,10 +195,10 @@ def dsrg_cues(
     low = resize_map(background, size, 'bilinear')
     if len(labels):
         small = resize_map(np.asarray(scores, np.float32), size, 'bilinear')
-        found = (small > fg_share * small.max(axis=(1, 2), keepdims=True)) & (small > 0)
-        for k in np.argsort(-found.sum(axis=(1, 2)), kind='stable'):
-            cues[:, found[k]] = False
-            cues[int(labels[k]) + 1] = found[k]
+        foreground = (small > fg_share * small.max(axis=(1, 2), keepdims=True)) & (small > 0)
+        for k in np.argsort(-foreground.sum(axis=(1, 2)), kind='stable'):
+            cues[:, foreground[k]] = False
+            cues[int(labels[k]) + 1] = foreground[k]
     limit = np.quantile(low, bg_share) if bg_threshold is None else bg_threshold
     cues[0] = (low <= limit if bg_threshold is None else low < limit) & ~cues.any(axis=0)
     return cues
