@@ -17,12 +17,20 @@ field               shape, type                   meaning
 ``cams``            (K, h, w) float32             **raw** class maps at feature resolution
 ``cam_labels``      (K,) long                     which classes the maps belong to
 ``entropy_map``     (h, w) float32                location entropy in nats
+``map_grid``        ``MapGrid``                   where the locations of ``cams`` and ``entropy_map`` look, in pixels of
+                                                  the network's input; absent: they tile it (half-pixel centres)
 ``entropy``         () float                      entropy of the prediction in nats
 ``ori_shape``       (H, W)                        size of the original image
 ``img_path``        str                           where it came from
 ``sample_id``       int                           index in the data set
 ==================  ============================  =================================================================
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmentropy.ops.mapping.geometry import MapGrid
 
 GT_LABEL = 'gt_label'
 GT_SCORE = 'gt_score'
@@ -38,8 +46,35 @@ CAMS = 'cams'
 CAM_LABELS = 'cam_labels'
 ENTROPY_MAP = 'entropy_map'
 ENTROPY = 'entropy'
+MAP_GRID = 'map_grid'
 
 #: A label from this on is a slip of the hand: arrays and names for so many classes would fill the memory.
 MOST_CLASSES = 1_000_000
 #: What a localisation data set adds to the host's fields; ``PackInputs(algorithm_keys=LOCALIZATION_KEYS)``.
 LOCALIZATION_KEYS = (GT_BBOXES, GT_MASK, GT_SEG_MAP, GT_CLASS_MASKS, IGNORE_MASK, PART_MASK)
+
+
+def grid_in_image(sample: Any) -> MapGrid | None:
+    """Where the maps of a sample look, in the original image: its boxes and masks are there.
+
+    What the test pipeline did is read from the host's ``ori_shape``, ``scale_factor`` and ``img_shape``; see
+    :meth:`mmentropy.ops.mapping.geometry.MapGrid.before_pipeline`.
+
+    Args:
+        sample: a DataSample, or one as a dict.
+
+    Returns:
+        The grid; None where the sample has none, and its maps tile the image.
+
+    >>> grid_in_image({'map_grid': MapGrid((0, 0), (32, 32), (224, 224)), 'ori_shape': (500, 375)})
+    MapGrid(start=(0.0, 0.0), step=(32.0, 32.0), size=(224, 224))
+    """
+    grid = sample.get(MAP_GRID)
+    if grid is None:
+        return None
+    grid = grid if isinstance(grid, MapGrid) else MapGrid.from_array(grid)
+    original = sample.get('ori_shape')
+    if original is None:
+        return grid
+    seen = sample.get('img_shape')
+    return grid.before_pipeline(tuple(original[:2]), sample.get('scale_factor'), None if seen is None else seen[:2])

@@ -19,7 +19,6 @@ from mmentropy.ops.localizing.protocol import (
     quantize_map,
     thresholds_of,
 )
-from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.structures import PRED_LABEL, PRED_SCORE
 
@@ -64,6 +63,8 @@ class BoxLocalizationMetric(CountingMetric):
             at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see
             :func:`mmentropy.ops.localizing.guesses.guesses`. Its boxes are cut at shares of the maximum, as in that
             paper; all else here reads min-max normalised maps.
+        grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
+            ``cv2.resize`` does whatever it says, for comparison with published figures.
 
     Results are percentages; ``threshold@NAME`` is the smallest threshold t in [0, 1) at which the maximum is reached.
 
@@ -87,10 +88,11 @@ class BoxLocalizationMetric(CountingMetric):
         threshold: str | float | Mapping[str, float] = 'oracle',
         threshold_from: str | Path | None = None,
         box_strategy: str | None = None,
+        grid: str = 'sample',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(collect_device=collect_device, prefix=prefix, grid=grid)
         if contours not in CONTOURS:
             raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
         if not iou_thrs or not all(1 <= delta <= 100 and delta == int(delta) for delta in iou_thrs):
@@ -122,7 +124,7 @@ class BoxLocalizationMetric(CountingMetric):
 
     def _count_class(self, case: Case, label: int, boxes: np.ndarray) -> Counts:
         """(T,) hits of one class of one image, for each of ``names``."""
-        img = quantize_map(upsample_map(case.localizing_map(label, self.localizer), self.eval_size, self.interpolation))
+        img = quantize_map(case.normalized_map(label, self.localizer, self.eval_size, self.interpolation))
         truths = scale_boxes(boxes, case.size, self.eval_size)
         best = best_iou_by_threshold(img, truths, self.thresholds, self.contours)
         hit = dict(zip(self.iou_thrs, hits(best, self.iou_thrs).T))
@@ -175,7 +177,7 @@ class BoxLocalizationMetric(CountingMetric):
         maps = np.stack([case.localizing_map(int(c), self.localizer) for c in best])
         # −H has no positive value, so a share of its maximum means nothing.
         normalize = 'minmax' if self.localizer == 'certainty' else 'max'
-        chosen = guesses(maps, best.tolist(), self.box_strategy, self.eval_size, normalize=normalize)
+        chosen = guesses(maps, best.tolist(), self.box_strategy, self.eval_size, normalize=normalize, grid=case.grid)
         return any_right(*chosen, label, truths)
 
     def _in_top(self, case: Case, label: int) -> dict[str, bool]:

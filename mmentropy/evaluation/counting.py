@@ -13,7 +13,7 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 
-from .samples import Case
+from .samples import Case, check_drawing
 
 Counts = dict[str, np.ndarray]
 
@@ -39,6 +39,11 @@ class CountingMetric(BaseMetric):
     and places from ``size`` on are repeats: the counts of the last few samples wait until :meth:`evaluate` knows the
     size.
 
+    Args:
+        grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
+            ``cv2.resize`` does whatever it says, for comparison with published figures.
+        collect_device, prefix: mmengine's.
+
     >>> class Images(CountingMetric):
     ...     def count_case(self, case):
     ...         return {'images': np.array(1)}
@@ -54,8 +59,9 @@ class CountingMetric(BaseMetric):
     #: How many samples' counts may wait; mmengine's samplers repeat one a process at most.
     pending_size = 8
 
-    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, collect_device: str = 'cpu', prefix: str | None = None, grid: str = 'sample') -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        self.grid = check_drawing(grid)
         self._reset()
 
     @abstractmethod
@@ -73,7 +79,7 @@ class CountingMetric(BaseMetric):
             KeyError: for a field that it lacks.
             ValueError: for one that is wrong; both name the sample.
         """
-        case = Case(sample, type(self).__name__)
+        case = Case(sample, type(self).__name__, self.grid)
         try:
             return self.count_case(case)
         except ValueError as error:

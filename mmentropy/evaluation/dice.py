@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from mmentropy.ops.localizing.pixel_metrics import dice_scores
-from mmentropy.ops.mapping.scaling import normalize_map, resize_map
+from mmentropy.ops.mapping.scaling import normalize_map
 from mmentropy.registry import METRICS
 from mmentropy.structures import PRED_LABEL
 
@@ -29,6 +29,8 @@ class DiceMetric(CountingMetric):
         threshold: a pixel is foreground if its value is at least this; 0.5 for masks that are probabilities.
         normalize: min-max normalise the map first: for class maps, which are no probabilities.
         interpolation: how a map is enlarged to the mask.
+        grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
+            ``cv2.resize`` does whatever it says, for comparison with published figures.
 
     >>> metric = DiceMetric(threshold=0.5)
     >>> mask = {'cams': [[[0.9, 0.8, 0.7, 0.1]]], 'cam_labels': [-1]}  # class-agnostic
@@ -42,10 +44,11 @@ class DiceMetric(CountingMetric):
         threshold: float = 0.5,
         normalize: bool = False,
         interpolation: str = 'bilinear',
+        grid: str = 'sample',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(collect_device=collect_device, prefix=prefix, grid=grid)
         self.threshold = check_threshold(threshold, 'threshold')
         self.normalize = normalize
         self.interpolation = interpolation
@@ -53,7 +56,7 @@ class DiceMetric(CountingMetric):
     def count_case(self, case: Case) -> Counts:
         """F1⁺ and F1⁻ of one image, in fixed point."""
         truth, label = case.mask, case.label
-        cam = resize_map(case.class_map(label), truth.shape, self.interpolation)
+        cam = case.drawn_map(label, 'cam', truth.shape, self.interpolation)
         if not np.isfinite(cam).all():
             raise ValueError('the mask holds NaN or infinite values')
         foreground = (normalize_map(cam) if self.normalize else cam) >= self.threshold

@@ -15,12 +15,11 @@ from mmengine.evaluator import BaseMetric
 from mmentropy.ops.localizing.boxes import box_iou, scale_boxes
 from mmentropy.ops.localizing.errors import KINDS, SIZE_BINS, localization_error, object_share, size_bin
 from mmentropy.ops.localizing.protocol import contour_boxes, current_localizer, quantize_map, threshold_levels
-from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.safe_files import written_whole
 
 from .plots import plot_errors
-from .samples import Case
+from .samples import Case, check_drawing
 from .thresholds import given_thresholds
 
 COLUMNS = ('image', 'label', 'predicted', 'kind', 'iou', 'object_share', 'size_bin', 'x0', 'y0', 'x1', 'y1')
@@ -33,11 +32,12 @@ def analyse_sample(
     contours: str = 'largest',
     localizer: str = 'cam',
     eval_size: tuple[int, int] = (224, 224),
+    grid: str = 'sample',
 ) -> dict[str, Any]:
     """One row of the table, see :class:`ErrorAnalysisMetric`; the box is in pixels of ``eval_size``."""
-    case = Case(sample, ErrorAnalysisMetric.__name__)
+    case = Case(sample, ErrorAnalysisMetric.__name__, grid)
     try:
-        img = quantize_map(upsample_map(case.localizing_map(case.label, localizer), eval_size))
+        img = quantize_map(case.normalized_map(case.label, localizer, eval_size))
         truths = scale_boxes(case.boxes, case.size, eval_size)
         level = int(threshold_levels(np.array(threshold), int(img.max())))
         drawn = contour_boxes(img, level, contours)
@@ -114,7 +114,7 @@ class ErrorAnalysisMetric(BaseMetric):
         threshold_from: JSON of figures with a ``threshold@50`` (of δ), of this split or another.
         out_dir: where tables and plot go, see :func:`write_tables`; None writes none.
         iou_thr: δ in per cent.
-        contours, localizer, eval_size: as in :class:`BoxLocalizationMetric`.
+        contours, localizer, eval_size, grid: as in :class:`BoxLocalizationMetric`.
 
     >>> cam = np.zeros((1, 8, 8))
     >>> cam[0, 2:4, 2:4] = 1  # a quarter of the object
@@ -136,6 +136,7 @@ class ErrorAnalysisMetric(BaseMetric):
         contours: str = 'largest',
         localizer: str = 'cam',
         eval_size: int | Sequence[int] = 224,
+        grid: str = 'sample',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -145,7 +146,13 @@ class ErrorAnalysisMetric(BaseMetric):
         name = str(iou_thr)
         given = given_thresholds((name,), 'oracle' if threshold is None else threshold, threshold_from, self.prefix)
         size = (eval_size, eval_size) if isinstance(eval_size, int) else tuple(eval_size)
-        self.options = dict(iou_thr=iou_thr, contours=contours, localizer=current_localizer(localizer), eval_size=size)
+        self.options = dict(
+            iou_thr=iou_thr,
+            contours=contours,
+            localizer=current_localizer(localizer),
+            eval_size=size,
+            grid=check_drawing(grid),
+        )
         self.threshold = next(iter(given.values()))[name]
         self.out_dir = out_dir
 

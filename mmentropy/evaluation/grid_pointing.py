@@ -23,6 +23,8 @@ class GridPointingMetric(CountingMetric):
     Args:
         localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`; not ``certainty``, which is
             never positive.
+        grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
+            ``cv2.resize`` does whatever it says, for comparison with published figures.
 
     >>> metric = GridPointingMetric()
     >>> mosaic = {'gt_label': [1], 'tile_bbox': [4, 0, 8, 4], 'ori_shape': (4, 8)}  # the right half
@@ -31,15 +33,21 @@ class GridPointingMetric(CountingMetric):
     {'wsol/grid_pointing': 75.0, 'wsol/grid_empty': 0.0}
     """
 
-    def __init__(self, localizer: str = 'cam', collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+    def __init__(
+        self,
+        localizer: str = 'cam',
+        grid: str = 'sample',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, grid=grid)
         self.localizer = current_localizer(localizer)
         if self.localizer == 'certainty':
             raise ValueError(f"localizer={localizer!r} is never positive and has no mass; use 'weight'")
 
     def count_case(self, case: Case) -> Counts:
         """The share of one mosaic, in fixed point."""
-        share = grid_pointing(case.localizing_map(case.label, self.localizer), case.tile, case.size)
+        share = grid_pointing(case.localizing_map(case.label, self.localizer), case.tile, case.size, case.grid)
         return {'images': np.array(1), 'share': fixed(share or 0.0), 'empty': np.array(share is None)}
 
     def figures(self, totals: Counts) -> dict[str, float]:

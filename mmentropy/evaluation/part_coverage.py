@@ -7,7 +7,6 @@ import numpy as np
 
 from mmentropy.ops.localizing.pixel_metrics import mass_shares
 from mmentropy.ops.localizing.protocol import current_localizer
-from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.registry import METRICS
 
 from .counting import UNIT, CountingMetric, Counts, fixed
@@ -27,6 +26,8 @@ class PartCoverageMetric(CountingMetric):
         localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`; not ``certainty``, which is
             never positive.
         interpolation: how the raw map is enlarged to the masks before its positive part is taken.
+        grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
+            ``cv2.resize`` does whatever it says, for comparison with published figures.
 
     >>> metric = PartCoverageMetric()
     >>> truth = {'gt_label': [0], 'gt_mask': [[1, 1, 0, 0]], 'part_mask': [[1, 0, 0, 0]]}
@@ -40,10 +41,11 @@ class PartCoverageMetric(CountingMetric):
         self,
         localizer: str = 'cam',
         interpolation: str = 'bilinear',
+        grid: str = 'sample',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(collect_device=collect_device, prefix=prefix, grid=grid)
         self.localizer = current_localizer(localizer)
         if self.localizer == 'certainty':
             raise ValueError(f"localizer={localizer!r} is never positive and has no mass; use 'weight'")
@@ -54,7 +56,7 @@ class PartCoverageMetric(CountingMetric):
         mask, part = case.mask, case.part_mask
         if part.shape != mask.shape:
             raise ValueError(f'part_mask {part.shape} and gt_mask {mask.shape} differ in shape')
-        cam = resize_map(case.localizing_map(case.label, self.localizer), mask.shape, self.interpolation)
+        cam = case.drawn_map(case.label, self.localizer, mask.shape, self.interpolation)
         shares = mass_shares(cam, mask, part)
         counts = {'images': np.array(1), 'empty': np.array(shares is None)}
         if shares is not None:

@@ -20,7 +20,6 @@ from mmentropy.ops.localizing.pixel_metrics import (
     upsample_on_device,
 )
 from mmentropy.ops.localizing.protocol import current_localizer
-from mmentropy.ops.mapping.scaling import upsample_map
 from mmentropy.registry import METRICS
 from mmentropy.structures import CAMS
 
@@ -60,6 +59,8 @@ class PixelLocalizationMetric(CountingMetric):
         eval_size: (height, width) or side in pixels at which maps and masks are compared.
         threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'.
         threshold_from: JSON of another split's figures.
+        grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
+            ``cv2.resize`` does whatever it says, for comparison with published figures.
 
     Reads ``gt_mask`` and, where they are, ``gt_class_masks``, ``gt_seg_map`` and ``ignore_mask``; maps on a GPU are
     evaluated there. Results are per cent.
@@ -79,10 +80,11 @@ class PixelLocalizationMetric(CountingMetric):
         eval_size: int | tuple[int, int] = 224,
         threshold: str | float | Mapping[str, float] = 'oracle',
         threshold_from: str | Path | None = None,
+        grid: str = 'sample',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(collect_device=collect_device, prefix=prefix, grid=grid)
         self.localizer = current_localizer(localizer)
         height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
         self.eval_size = (int(height), int(width))
@@ -177,5 +179,5 @@ class PixelLocalizationMetric(CountingMetric):
         """(H, W) in [0, 1]: by OpenCV on the CPU, as in the protocol; a class map on a GPU stays there."""
         cams = case.sample.get(CAMS)
         if self.localizer == 'cam' and isinstance(cams, torch.Tensor) and cams.is_cuda:
-            return upsample_on_device(cams[case.row(label)], self.eval_size)
-        return torch.from_numpy(upsample_map(case.localizing_map(label, self.localizer), self.eval_size))
+            return upsample_on_device(cams[case.row(label)], self.eval_size, case.grid)
+        return torch.from_numpy(case.normalized_map(label, self.localizer, self.eval_size))

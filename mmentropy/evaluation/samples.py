@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from mmentropy.ops.localizing.protocol import localization_map, reads_class_map
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps, upsample_map
 from mmentropy.ops.masks import IGNORE_LABEL
 from mmentropy.structures import (
     CAM_LABELS,
@@ -26,11 +28,21 @@ from mmentropy.structures import (
     PART_MASK,
     PRED_LABEL,
     PRED_SCORE,
+    grid_in_image,
 )
 
 GT_BBOX_LABELS, TILE_BBOX, ORI_SHAPE = 'gt_bbox_labels', 'tile_bbox', 'ori_shape'
 #: Label of a map that is no class's own: it serves every class.
 ANY_CLASS = -1
+#: Where metrics draw maps: where a sample's ``map_grid`` tells, or with half-pixel centres whatever it tells.
+DRAWINGS = ('sample', 'half_pixel')
+
+
+def check_drawing(grid: str) -> str:
+    """One of :data:`DRAWINGS`, or a ValueError."""
+    if grid not in DRAWINGS:
+        raise ValueError(f'grid must be one of {", ".join(DRAWINGS)}, got {grid!r}')
+    return grid
 
 
 def to_numpy(value: Any) -> np.ndarray:
@@ -52,6 +64,8 @@ class Case:
     Args:
         sample: a DataSample as a dict, with the fields of :mod:`mmentropy.structures`.
         reader: the metric's name, for messages.
+        grid: ``sample`` draws maps where the sample's ``map_grid`` has them; ``half_pixel`` as ``cv2.resize``, the
+            field's drawing, for comparison with published figures.
 
     Raises:
         KeyError: when a field is read that the sample does not have.
@@ -61,8 +75,8 @@ class Case:
     (3, (20, 10), [[0.5, 0.0]])
     """
 
-    def __init__(self, sample: dict, reader: str) -> None:
-        self.sample, self.reader = sample, reader
+    def __init__(self, sample: dict, reader: str, grid: str = 'sample') -> None:
+        self.sample, self.reader, self.drawing = sample, reader, grid
 
     @property
     def name(self) -> str:
@@ -196,3 +210,18 @@ class Case:
         cam = self.class_map(label) if reads_class_map(localizer) else None
         entropy_map = None if localizer == 'cam' else self.array(ENTROPY_MAP)
         return localization_map(cam, entropy_map, localizer)
+
+    @cached_property
+    def grid(self) -> MapGrid | None:
+        """Where the maps' locations look in the image; None where they tile it."""
+        return None if self.drawing == 'half_pixel' else grid_in_image(self.sample)
+
+    def drawn_map(self, label: int, localizer: str, size: tuple[int, int], interpolation: str = 'cubic') -> np.ndarray:
+        """(height, width) raw map of one class over the whole image: :meth:`localizing_map`, in its place."""
+        return draw_maps(self.localizing_map(label, localizer), size, self.grid, interpolation)
+
+    def normalized_map(
+        self, label: int, localizer: str, size: tuple[int, int], interpolation: str = 'cubic'
+    ) -> np.ndarray:
+        """The same brought to [0, 1] by its minimum and maximum, as the protocol reads it."""
+        return upsample_map(self.localizing_map(label, localizer), size, interpolation, grid=self.grid)

@@ -28,6 +28,6 @@ class SegmentorDiceMetric(DiceMetric):
     def count(self, sample: dict) -> Counts:
         """F1⁺ and F1⁻ of one image, in fixed point."""
         case = Case(sample, type(self).__name__)
-        foreground, truth = (case.need(name)['data'].squeeze() > 0 for name in ('pred_sem_seg', 'gt_sem_seg'))
+        foreground, truth = (case.need(name)['data'].squeeze(0) > 0 for name in ('pred_sem_seg', 'gt_sem_seg'))
         read = {name: sample[name] for name in ('img_path', 'sample_idx', 'sample_id') if name in sample}
         return super().count({**read, GT_LABEL: [0], GT_MASK: truth, CAMS: foreground[None].float(), CAM_LABELS: [-1]})

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.scaling import upsample_map
 
 from .boxes import box_iou
@@ -29,6 +30,7 @@ def guesses(
     tight: float = 0.5,
     interpolation: str = 'cubic',
     normalize: str = 'max',
+    grid: MapGrid | None = HALF_PIXEL,
 ) -> tuple[np.ndarray, np.ndarray]:
     """At most five (class, box) guesses from the maps of the best classes.
 
@@ -45,6 +47,7 @@ def guesses(
         interpolation: see :func:`mmentropy.ops.mapping.scaling.resize_map`.
         normalize: ``max`` for shares of the map's maximum, as the paper says; ``minmax`` for heights between the map's
             minimum and maximum, see :func:`mmentropy.ops.mapping.scaling.normalize_map`.
+        grid: where the maps' locations look, see :func:`mmentropy.ops.mapping.scaling.draw_maps`.
 
     Returns:
         (g,) int64 classes and (g, 4) float32 boxes x0 y0 x1 y1 with both corners inside (x1 is the last column); a map
@@ -65,7 +68,7 @@ def guesses(
     shares = {'loose': loose, 'tight': tight}
     classes, boxes = [], []
     for cam, label, kinds in zip(cams, labels, STRATEGIES[strategy]):
-        cam = upsample_map(cam, size, interpolation, normalize)
+        cam = upsample_map(cam, size, interpolation, normalize, grid)
         for kind in kinds:
             box = boxes_from_map(cam, shares[kind])
             if len(box):

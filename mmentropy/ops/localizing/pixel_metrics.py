@@ -14,6 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps
+
 from .protocol import thresholds_of
 
 
@@ -150,7 +153,7 @@ def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize((mask > 0).astype(np.uint8), (size[1], size[0]), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def upsample_on_device(cam: Tensor, size: tuple[int, int]) -> Tensor:
+def upsample_on_device(cam: Tensor, size: tuple[int, int], grid: MapGrid | None = HALF_PIXEL) -> Tensor:
     """:func:`mmentropy.ops.mapping.scaling.upsample_map` with cubic interpolation, on the map's device.
 
     torch's bicubic kernel is OpenCV's (a = −0.75, half-pixel centres, replicated border): the maps agree to about 1e-6.
@@ -158,6 +161,7 @@ def upsample_on_device(cam: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         cam: (h, w) raw map on any device.
         size: (height, width).
+        grid: where the map's locations look, see :func:`mmentropy.ops.mapping.scaling.draw_maps`.
 
     Returns:
         (height, width) float32 in [0, 1].
@@ -166,7 +170,9 @@ def upsample_on_device(cam: Tensor, size: tuple[int, int]) -> Tensor:
     tensor([[0.0000, 0.5000, 1.0000]])
     """
     cam = cam.detach().float()
-    if cam.shape != tuple(size):
+    if grid is not None and not grid.is_half_pixel(tuple(cam.shape)):
+        cam = draw_maps(cam, size, grid)
+    elif cam.shape != tuple(size):
         cam = interpolate(cam[None, None], size=tuple(size), mode='bicubic', align_corners=False)[0, 0]
     low, high = cam.aminmax()
     if not bool(torch.isfinite(high - low)):

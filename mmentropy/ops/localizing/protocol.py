@@ -8,6 +8,8 @@ import warnings
 import cv2
 import numpy as np
 
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+
 from .boxes import as_boxes, box_iou
 from .component_tree import best_iou_by_level
 
@@ -217,18 +219,22 @@ def is_in_top(scores: np.ndarray, label: int, k: int) -> bool:
     return bool(ahead < k)
 
 
-def grid_pointing(cam: np.ndarray, tile: np.ndarray, image_size: tuple[int, int]) -> float | None:
+def grid_pointing(
+    cam: np.ndarray, tile: np.ndarray, image_size: tuple[int, int], grid: MapGrid | None = HALF_PIXEL
+) -> float | None:
     r"""Share of the positive part of a raw map that falls into one tile of a mosaic.
 
-    .. math:: \frac{\sum_{i} a_i \max(m_i, 0)}{\sum_i \max(m_i, 0)}
+    .. math:: \frac{\sum_{i} a_i \max(m_i, 0)}{\sum_i b_i \max(m_i, 0)}
 
-    with :math:`a_i` the share of cell i's area that lies in the tile: a cell of the map stands for a rectangle of the
-    image, so no interpolation enters. Chance is the tile's share of the image.
+    with :math:`b_i` the area of cell i in the image and :math:`a_i` that in the tile: a cell of the map stands for a
+    rectangle of the image, as wide as the step of the grid and around its location, the outermost ones up to the border
+    of the image; so no interpolation enters. Chance is the tile's share of the image.
 
     Args:
         cam: (h, w) raw class map at any resolution.
         tile: (4,) x0 y0 x1 y1, the tile of the map's class, in pixels of the mosaic; x1 and y1 are exclusive.
         image_size: (height, width) of the mosaic in pixels.
+        grid: where the locations are, for an image of these proportions; without one the cells tile the mosaic.
 
     Returns:
         The share in [0, 1]; None for a map without a positive value.
@@ -248,13 +254,26 @@ def grid_pointing(cam: np.ndarray, tile: np.ndarray, image_size: tuple[int, int]
         raise ValueError(f'the tile {(x0, y0, x1, y1)} is empty')
     if total == 0:
         return None
-    rows = _overlap(len(positive), image_size[0], y0, y1)
-    columns = _overlap(positive.shape[1], image_size[1], x0, x1)
-    return float(rows @ positive @ columns / total)
+    size = (int(image_size[0]), int(image_size[1]))
+    placed = None if grid is None or grid.is_half_pixel(positive.shape) else grid.before_resize(size)
+    rows, columns = (_edges(positive.shape[axis], size[axis], placed, axis) for axis in (0, 1))
+    if placed is None:  # cells of one size: their shares are enough
+        down, across = _overlap(rows, y0, y1) / rows[1], _overlap(columns, x0, x1) / columns[1]
+        return float(down @ positive @ across / total)
+    mass = _overlap(rows, 0, size[0]) @ positive @ _overlap(columns, 0, size[1])
+    # Locations that look outside the image have no cell in it.
+    return float(_overlap(rows, y0, y1) @ positive @ _overlap(columns, x0, x1) / mass) if mass else None
 
 
-def _overlap(cells: int, length: int, low: float, high: float) -> np.ndarray:
-    """(cells,) share of each of ``cells`` equal parts of [0, length] that lies within [low, high]."""
-    edges = np.arange(cells + 1) * (length / cells)
+def _edges(cells: int, length: int, grid: MapGrid | None, axis: int) -> np.ndarray:
+    """(cells + 1,) where the cells of a map meet, in pixels from the border of an image; the outermost reach it."""
+    if grid is None:
+        return np.arange(cells + 1) * (length / cells)
+    middles = grid.start[axis] + 0.5 + np.arange(cells) * grid.step[axis]
+    return np.concatenate([[-np.inf], (middles[1:] + middles[:-1]) / 2, [np.inf]]).clip(0, length)
+
+
+def _overlap(edges: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(cells,) length of each cell that lies within [low, high]."""
     shared = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
-    return np.clip(shared, 0, None) / (length / cells)
+    return np.clip(shared, 0, None)

@@ -191,6 +191,35 @@ class MapGrid:
         shift = as_pair(top_left)
         return self.before_crop((-shift[0], -shift[1]), size)
 
+    def before_pipeline(
+        self,
+        original: tuple[int, int],
+        scale: tuple[float, float] | None = None,
+        seen: tuple[int, int] | None = None,
+    ) -> MapGrid:
+        """The grid in the pixels of the original image, behind what a test pipeline may do: resize, then crop or pad.
+
+        The image is resized by ``scale``; what is then larger than ``seen`` was cropped in its middle, what is smaller
+        was padded at the bottom and right; and from ``seen`` to :attr:`size` a batch was padded likewise. An image that
+        was only resized keeps its grid, in the pixels of the input: drawing asks for proportions alone.
+
+        Args:
+            original: (height, width) of the image in its file.
+            scale: factors (x, y) of its resizing, OpenMMLab's ``scale_factor``; None resizes the whole image to
+                ``seen``.
+            seen: (height, width) behind the pipeline, OpenMMLab's ``img_shape``; None is :attr:`size`.
+
+        >>> MapGrid((0, 0), (32, 32), (224, 224)).before_pipeline((512, 1024), (0.5, 0.5), (224, 224))
+        MapGrid(start=(32.5, 288.5), step=(64.0, 64.0), size=(512, 1024))
+        """
+        seen = self.size if seen is None else (int(seen[0]), int(seen[1]))
+        resized = seen if scale is None else (round(original[0] * scale[1]), round(original[1] * scale[0]))
+        if resized == seen == self.size:
+            return self
+        # What CenterCrop of mmcv takes off at the top and left; nothing where the image was padded.
+        corner = [max(0, round((whole - part) / 2)) for whole, part in zip(resized, seen)]
+        return self.before_crop(corner, resized).before_resize((int(original[0]), int(original[1])))
+
     # -- drawing and files -------------------------------------------------------------------------------------------
 
     def coordinates(self, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

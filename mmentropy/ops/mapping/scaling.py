@@ -155,7 +155,7 @@ def sampling_matrix(coordinates: np.ndarray, length: int, interpolation: str = '
     if interpolation not in ('nearest', 'bilinear', 'cubic'):
         raise ValueError(
             f"maps are drawn in their place by 'nearest', 'bilinear' or 'cubic', got {interpolation!r}; "
-            'other interpolations know half-pixel centres only (grid=None)'
+            'other interpolations know half-pixel centres only, without a grid'
         )
     coordinates = np.asarray(coordinates, np.float64)
     if interpolation == 'nearest':

@@ -20,6 +20,7 @@ from mmentropy.ops.localizing.pixel_metrics import (
     score_histogram,
     upsample_on_device,
 )
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import upsample_map
 
 PROTOCOL = np.append(np.arange(0, 1, 0.001), [1.0, 2.0, 3.0])
@@ -127,3 +128,12 @@ def test_wrong_scores_are_named():
             score_histogram(torch.full((2, 2), bad), mask, None, edges)
     with pytest.raises(ValueError, match='differ in shape'):
         score_histogram(torch.zeros(2, 3), mask, None, edges)
+
+
+def test_upsampled_in_place_on_the_device():
+    cam, grid = np.random.default_rng(0).normal(size=(7, 9)).astype(np.float32), MapGrid((0, 3), (32, 24), (224, 216))
+    found = upsample_on_device(torch.from_numpy(cam), (224, 200), grid).numpy()
+    np.testing.assert_allclose(found, upsample_map(cam, (224, 200), grid=grid), atol=2e-6)
+    neutral = MapGrid.half_pixel((7, 9), (224, 288))
+    plain = upsample_on_device(torch.from_numpy(cam), (224, 200))
+    assert torch.equal(upsample_on_device(torch.from_numpy(cam), (224, 200), neutral), plain)

@@ -23,7 +23,8 @@ from mmentropy.ops.localizing.protocol import (
     threshold_levels,
     thresholds_of,
 )
-from mmentropy.ops.mapping.scaling import normalize_map
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps, normalize_map
 
 CAM = np.array([[2.0, -1.0], [0.5, 0.0]])
 ENTROPY = np.log([[1.0, 2.0], [4.0, 8.0]])
@@ -166,3 +167,19 @@ def test_grid_pointing_needs_finite_maps_and_a_tile():
         grid_pointing(np.array([[np.nan, 1.0]]), (0, 0, 1, 1), (2, 2))
     with pytest.raises(ValueError, match='empty'):
         grid_pointing(np.ones((2, 2)), (1, 0, 1, 1), (2, 2))
+
+
+@pytest.mark.parametrize('grid', [MapGrid((0, 0), (12, 20), (60, 140)), MapGrid((6.5, 30), (10, 16), (30, 70))])
+def test_grid_pointing_in_place_equals_summing_drawn_pixels(grid):
+    """Drawn finely without interpolation, pixels counted: the outermost cells reach the border."""
+    cam = np.random.default_rng(0).normal(size=(5, 7))
+    fine = draw_maps(np.maximum(cam, 0), (60 * 16, 140 * 16), grid, 'nearest').astype(np.float64)
+    share = fine[10 * 16 : 47 * 16, 33 * 16 : 101 * 16].sum() / fine.sum()
+    assert grid_pointing(cam, (33, 10, 101, 47), (60, 140), grid) == pytest.approx(share, abs=2e-6)
+    assert grid_pointing(cam, (33, 10, 101, 47), (60, 140)) != pytest.approx(share, abs=1e-3)
+
+
+def test_grid_pointing_with_a_neutral_grid_is_that_without():
+    cam, tile = np.random.default_rng(0).normal(size=(5, 7)), (33, 10, 101, 47)
+    neutral = MapGrid.half_pixel((5, 7), (160, 224))
+    assert grid_pointing(cam, tile, (60, 140), neutral) == grid_pointing(cam, tile, (60, 140))

@@ -8,7 +8,8 @@ import torch
 
 from mmentropy.ops.localizing.boxes import box_iou
 from mmentropy.ops.localizing.map_boxes import boxes_from_map, foreground_mask
-from mmentropy.ops.mapping.scaling import NORMALIZATIONS, normalize_map, resize_map, upsample_map
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import NORMALIZATIONS, draw_maps, normalize_map, resize_map, upsample_map
 
 RNG = np.random.default_rng(0)
 
@@ -74,3 +75,12 @@ def test_refusals(normalize, value):
         normalize_map(np.array([[0.0, value]]), normalize)
     with pytest.raises(ValueError, match=r"normalize must be one of \('minmax', 'max'\), got 'sum'"):
         normalize_map(np.zeros((2, 2)), 'sum')
+
+
+@pytest.mark.parametrize('way', NORMALIZATIONS)
+def test_upsampled_in_place(way):
+    cams, grid = RNG.normal(size=(2, 7, 9)).astype(np.float32), MapGrid((0, 3), (32, 24), (224, 216))
+    expected = normalize_map(draw_maps(cams, (40, 60), grid, 'bilinear'), way)
+    np.testing.assert_array_equal(upsample_map(torch.from_numpy(cams), (40, 60), 'bilinear', way, grid), expected)
+    neutral = MapGrid.half_pixel((7, 9), (224, 288))
+    assert np.array_equal(upsample_map(cams, (40, 60), grid=neutral), upsample_map(cams, (40, 60)))
