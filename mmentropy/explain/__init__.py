@@ -13,7 +13,7 @@ from .anatomy import Anatomy, dissect
 from .cam import CAM, EntropyMap, EntropyWeightedCAM
 from .explainer import Explainer, Explanation
 from .gradient import GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
-from .grids import find_grid, measured_grid
+from .grids import GRIDS, find_grid, measured_grid, measured_shift
 from .score_cam import ScoreCAM
 
 #: Names on the command line and in ``Localizer(method=...)``.
@@ -54,6 +54,7 @@ keep_old_names(
 
 __all__ = [
     'CAM',
+    'GRIDS',
     'METHODS',
     'Anatomy',
     'EntropyMap',
@@ -69,4 +70,5 @@ __all__ = [
     'dissect',
     'find_grid',
     'measured_grid',
+    'measured_shift',
 ]

@@ -65,8 +65,8 @@ class EntropyMap(Explainer):
     class_agnostic = True
 
     def __init__(self, model, score: Score = 'softmax', topk: int | None = None, **kwargs) -> None:
-        super().__init__(model, **kwargs)
-        self.score, self.topk = score, topk
+        super().__init__(model, score=score, **kwargs)
+        self.topk = topk
 
     def entropy(self, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Location entropy (N, h, w) in nats."""

@@ -1,19 +1,25 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""What all map methods share: finding the layer, classes, scales and flips, and leaving the model as it was."""
+"""What all map methods share: layer, classes, views, reading, grid, and leaving the model as it was."""
 
 from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmentropy.ops.certainty.entropy import Score, location_entropy
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+from mmentropy.ops.mapping.reading import Reading, read_maps
+from mmentropy.ops.mapping.views import View, view_size, views_of
+
 from .anatomy import Anatomy, dissect
+from .grids import GRIDS, find_grid, measured_shift
 from .watching import frozen, hooked, last_tensor, run
 
 Classes = Tensor | Sequence | int | Callable[[Tensor], Tensor] | None
@@ -24,14 +30,19 @@ class Explanation:
     """Maps of a batch.
 
     Attributes:
-        maps: (N, K, h, w) raw, at feature resolution, on the model's device; (N, 1, h, w) of a class-agnostic method.
+        maps: (N, K, h, w) raw, on the model's device; (N, 1, h, w) of a class-agnostic method. Of one view at feature
+            resolution; of several drawn over the image, at its size divided by
+            :data:`~mmentropy.ops.mapping.views.VIEW_STRIDE`.
         classes: (N, K) long.
         logits: (N, C).
+        grid: where the locations look, in pixels of the network input; None is half-pixel. Drawn by
+            :func:`~mmentropy.ops.mapping.scaling.draw_maps`.
     """
 
     maps: Tensor
     classes: Tensor
     logits: Tensor
+    grid: MapGrid | None = HALF_PIXEL
 
 
 def class_table(classes: Classes, logits: Tensor) -> Tensor:
@@ -81,9 +92,17 @@ class Explainer(ABC):
         model: any network that gives (N, C) logits, or (N, C, H, W) class maps (a segmentor).
         target_layer: dotted name of the layer whose output is the feature map; None finds it.
         classifier: dotted name of the linear layer that gives the logits; None finds it.
-        scales: input sizes to average over, as factors; raw maps are averaged at the size of factor 1 (or the first).
+        scales: input sizes to average over, as factors. Maps of several views are drawn over the image and averaged
+            there.
         flip: average with the mirrored image's maps as well.
         class_chunk: classes whose gradients may exist at once.
+        reading: how maps are read: ``protocol`` (raw), ``certain``, ``certain+spread``, or a
+            :class:`~mmentropy.ops.mapping.reading.Reading` or a dict of its arguments. Each view is read on its own.
+            Certainty needs logits at every location; where there are none one warning says that it is left out.
+        grid: where maps are drawn: ``followed`` (see :func:`~.grids.find_grid`), ``measured`` (moved by what the
+            gradients of the first call's images say, see :func:`~.grids.measured_shift`) or ``half_pixel``.
+        score: how the location entropy is taken: ``softmax``, or ``sigmoid`` (the mean of the classes' binary
+            entropies) for a multi-label model.
     """
 
     #: whether the method reads logits at every location, hence needs a linear classifier on the map's channels
@@ -101,14 +120,21 @@ class Explainer(ABC):
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
         class_chunk: int = 16,
+        reading: Reading | dict | str = 'protocol',
+        grid: str = 'followed',
+        score: Score = 'softmax',
     ) -> None:
-        if not scales or min(scales) <= 0:
-            raise ValueError(f'scales must be positive factors, got {tuple(scales)}')
+        views_of((1, 1), scales)  # refuses wrong scales
+        if grid not in GRIDS:
+            raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {grid!r}')
         if class_chunk < 1:
             raise ValueError(f'class_chunk counts classes and is at least 1, got {class_chunk}')
         self.model, self.target_layer, self.classifier = model, target_layer, classifier
         self.scales, self.flip, self.class_chunk = tuple(scales), flip, class_chunk
+        self.reading, self.grid, self.score = Reading.of(reading), grid, score
         self.anatomy: Anatomy | None = None
+        self._shift: tuple[float, float] | None = None  # of a measured grid
+        self._told = False  # that certainty is left out
 
     def __call__(self, images: Tensor, classes: Classes = None) -> Explanation:
         """Maps of a batch.
@@ -118,28 +144,42 @@ class Explainer(ABC):
             classes: None for all, one int, (N,) one an image, (N, K), or a function from logits to these.
 
         Returns:
-            raw maps, their classes and the logits (means over scales and flips).
+            the maps, their classes, the logits (means over the views) and the maps' grid.
         """
         if images.ndim != 4 or not len(images):
             raise ValueError(f'images must be a batch (N, 3, H, W) with N > 0, got {tuple(images.shape)}')
         if self.anatomy is None:
             self.anatomy = dissect(self.model, images[:1], self.target_layer, self.classifier)
             self._check(self.anatomy)
-        views = [(scale, mirrored) for scale in self.scales for mirrored in ((False, True) if self.flip else (False,))]
-        size, maps, logits, table = None, 0, 0, None
-        for scale, mirrored in sorted(views, key=lambda view: view[0] != 1.0):
-            inputs = images if scale == 1 else _resize(images, [max(1, round(n * scale)) for n in images.shape[2:]])
-            found = self._one(inputs.flip(3) if mirrored else inputs, classes)
-            view = found.maps.flip(3) if mirrored else found.maps
-            size = size or view.shape[2:]
-            maps = maps + (view if view.shape[2:] == size else _resize(view, size))
-            logits = logits + found.logits
-            # The first view decides where a function chooses the classes: maps of one class are averaged.
-            table = found.classes if table is None else table
-            classes = table if callable(classes) else classes
-        if len(views) > 1:
-            maps, logits = maps / len(views), logits / len(views)
-        return Explanation(maps, table, logits)
+        size = (images.shape[2], images.shape[3])
+        first, *others = views_of(size, self.scales, self.flip)
+        found = self._look(images, first, classes)
+        if not others:
+            return replace(found, grid=found.grid and found.grid.before_resize(size))
+        small = view_size(size)
+        maps, logits = first.drawn(found.maps, small, found.grid, 'cubic'), found.logits
+        # The first view decides where a function chooses the classes: maps of one class are averaged.
+        classes = found.classes if callable(classes) else classes
+        for view in others:
+            more = self._look(images, view, classes)
+            maps = maps + view.drawn(more.maps, small, more.grid, 'cubic')
+            logits = logits + more.logits
+        count = 1 + len(others)
+        grid = HALF_PIXEL if found.grid is None else MapGrid.half_pixel(small, size)
+        return Explanation(maps / count, found.classes, logits / count, grid)
+
+    def _look(self, images: Tensor, view: View, classes: Classes) -> Explanation:
+        """One view of the images, as it is; its grid is in the view's own pixels."""
+        inputs = view.turned(_resize(images, view.size))
+        return replace(self._one(inputs, classes), grid=self._grid(inputs))
+
+    def _grid(self, inputs: Tensor) -> MapGrid | None:
+        grid = find_grid(self.model, self.anatomy, inputs, 'half_pixel' if self.grid == 'half_pixel' else 'followed')
+        if grid is None or self.grid != 'measured':
+            return grid
+        if self._shift is None:
+            self._shift = measured_shift(self.model, self.anatomy, inputs, grid)
+        return grid.shifted(self._shift)
 
     def _check(self, anatomy: Anatomy) -> None:
         """Refuse a model that the method cannot read, and warn where it reads one only approximately."""
@@ -161,15 +201,47 @@ class Explainer(ABC):
             )
 
     def _one(self, images: Tensor, classes: Classes) -> Explanation:
-        """One scale, one orientation."""
+        """Maps of these inputs, read; without their grid."""
         with frozen(self.model), torch.no_grad():
             if self.anatomy.dense:
-                maps = run(self.model, images)
-                logits = maps.mean((2, 3))
+                features = run(self.model, images)
+                logits = features.mean((2, 3))
                 table = class_table(classes, logits)
-                picked = maps if classes is None else maps.gather(1, _expand(table, maps))
-                return self._dense(maps, picked, table, logits)
-            return self._maps(images, classes)
+                picked = features if classes is None else features.gather(1, _expand(table, features))
+                found = self._dense(features, picked, table, logits)
+            else:
+                kept: list[Tensor] = []  # by the first pass: the images themselves, whatever a method runs after it
+                keep = self.anatomy.layer.register_forward_hook(
+                    lambda m, i, output: None if kept else kept.append(last_tensor(output).detach())
+                )
+                with hooked([keep]):
+                    found = self._maps(images, classes)
+                features = self.anatomy.to_map(kept[0], (images.shape[2], images.shape[3]))
+            return replace(found, maps=self._read(found.maps, features))
+
+    def _read(self, maps: Tensor, features: Tensor) -> Tensor:
+        """Maps as the reading has them; ``features`` (N, D, h, w) are a segmentor's logits."""
+        reading, entropy = self.reading, None
+        if reading.needs_entropy:
+            entropy = self._location_entropy(features)
+            reading = reading if entropy is not None else replace(reading, certain=False)
+        return read_maps(maps, entropy, features, reading)
+
+    def _location_entropy(self, features: Tensor) -> Tensor | None:
+        """(N, h, w) in nats; None, said once, where the network has no logits at the locations."""
+        linear = self.anatomy.classifier
+        if self.anatomy.dense:  # a map of logits is a feature map whose classifier is the identity
+            return location_entropy(features, torch.eye(features.shape[1]).to(features), None, self.score)
+        if linear is not None and self.anatomy.pooling != 'tokens':
+            return location_entropy(features, linear.weight, linear.bias, self.score)
+        if not self._told:
+            warnings.warn(
+                f'{type(self.model).__name__} has no classifier on the locations of layer {self.anatomy.name!r}; its '
+                'maps are read without certainty',
+                stacklevel=2,
+            )
+            self._told = True
+        return None
 
     @abstractmethod
     def _maps(self, images: Tensor, classes: Classes) -> Explanation:
@@ -188,8 +260,10 @@ class Explainer(ABC):
         return self.anatomy.to_map(kept[-1], tuple(images.shape[2:])), logits
 
 
-def _resize(images: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(images, size=tuple(size), mode='bilinear', align_corners=False)
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    if images.shape[2:] == size:
+        return images
+    return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
 
 
 def _expand(table: Tensor, maps: Tensor) -> Tensor:

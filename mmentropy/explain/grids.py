@@ -19,6 +19,8 @@ from .watching import frozen, hooked, last_tensor, run
 
 #: Where maps may be drawn.
 GRIDS = ('followed', 'measured', 'half_pixel')
+#: Images whose gradients tell where a trained network looks.
+MEASURED_IMAGES = 8
 #: Random signs of the channels whose gradients are squared: as many backward passes a location.
 PROBES = 2
 
@@ -130,6 +132,27 @@ def measured_grid(
     if fitted is None or any(abs(s * n / whole - 1) > 0.5 for s, n, whole in zip(fitted.step, (h, w), size)):
         return None
     return fitted
+
+
+def measured_shift(
+    model: nn.Module, layer: Anatomy | str | None, images: Tensor, followed: MapGrid
+) -> tuple[float, float]:
+    """Pixels (y, x) from where the arithmetic puts a map to what the network, with its weights, looks at.
+
+    It belongs to the weights: found on a few images of one size, it holds for others.
+
+    Args:
+        model, layer: as in :func:`find_grid`.
+        images: (N, 3, H, W) network inputs; the first :data:`MEASURED_IMAGES` are used.
+        followed: the grid of the layer for inputs of this size.
+
+    Returns:
+        (dy, dx); zeros where there is no gradient to go by.
+    """
+    found = measured_grid(model, layer, images[:MEASURED_IMAGES], like=followed)
+    if found is None:
+        return 0.0, 0.0
+    return found.start[0] - followed.start[0], found.start[1] - followed.start[1]
 
 
 def _features(model: nn.Module, anatomy: Anatomy, inputs: Tensor) -> Tensor:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 
 from mmentropy.explain import METHODS, EntropyMap, build_explainer
 from mmentropy.ops.certainty.entropy import entropy_weights
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import resize_map
 
 
@@ -153,18 +156,27 @@ def test_score_cam_by_brute_force(images):
             torch.testing.assert_close(found.maps[n, k], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_scales_and_flips_are_averages_of_single_views(images):
+@pytest.mark.parametrize('grid', ['half_pixel', 'followed'])
+def test_scales_and_flips_are_averages_of_single_views_drawn_over_the_image(images, grid):
+    """Against ``cv2.remap``, which knows places to 1/32 of a location."""
     model = make()
     single = build_explainer('cam', model)
     small = F.interpolate(images, (10, 14), mode='bilinear')
-    expected = 0
-    for view in (images, small):
-        for mirrored in (False, True):
-            maps = single(view.flip(3) if mirrored else view, [1, 2]).maps
-            maps = maps.flip(3) if mirrored else maps
-            expected = expected + F.interpolate(maps, (5, 7), mode='bilinear') / 4
-    found = build_explainer('cam', model, scales=(0.5, 1), flip=True)(images, [1, 2])
-    torch.testing.assert_close(found.maps, expected)
+    expected = np.zeros((2, 1, 5, 7))
+    for view, mirrored in itertools.product((images, small), (False, True)):
+        maps = single(view.flip(3) if mirrored else view, [1, 2]).maps[:, 0].numpy()
+        spots = []  # where the columns and rows of the drawn map, a quarter of the image's, are in this view's map
+        for drawn, whole, length in zip((7, 5), view.shape[:1:-1], maps.shape[:0:-1]):
+            step = 4 if grid == 'followed' else whole / length
+            start = 0 if grid == 'followed' else (step - 1) / 2
+            spots.append((((np.arange(drawn) + 0.5) * whole / drawn - 0.5) - start) / step)
+        columns, rows = np.meshgrid(*map(np.float32, spots))
+        for n in range(2):
+            one = cv2.remap(maps[n], columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            expected[n, 0] += (one[:, ::-1] if mirrored else one) / 4
+    found = build_explainer('cam', model, scales=(0.5, 1), flip=True, grid=grid)(images, [1, 2])
+    np.testing.assert_allclose(found.maps, expected, atol=0.02 * np.ptp(expected))
+    assert found.grid is None if grid == 'half_pixel' else found.grid == MapGrid((1.5, 1.5), (4, 4), (20, 28))
 
 
 class Dense(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mmentropy.explain import METHODS, build_explainer, find_grid
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import draw_maps
 
 SIZE, SIDE = 192, 40
@@ -84,3 +85,78 @@ def test_map_lies_on_the_square(name, method):
     # And the field's drawing is off by as much as the arithmetic says.
     drawn = np.array([centroid(one) for one in draw_maps(maps, (SIZE, SIZE), None, 'bilinear').numpy()])
     assert (drawn - middles).mean(axis=0) == pytest.approx((off, off), abs=0.3)
+
+
+def place(found):
+    """Middles (N, 2) of an explanation's maps, drawn by its own grid."""
+    return np.array([centroid(one) for one in draw_maps(found.maps[:, 0].double(), (SIZE, SIZE), found.grid).numpy()])
+
+
+@pytest.mark.parametrize('method', [m for m in METHODS if m != 'score_cam'])
+@pytest.mark.parametrize('name', BODIES)
+def test_several_sizes_and_mirrored_maps_lie_on_the_square(name, method):
+    """By half-pixel drawing the mirrored views take back the error in x, and the scales change it in y."""
+    build, off = BODIES[name]
+    model = Network(build()).eval()
+    images, middles = squares()
+    views = dict(scales=(1, 0.5, 1.5), flip=True)
+    found = build_explainer(method, model, **views)(images, 0)
+    assert found.maps.shape[2:] == (SIZE // 4, SIZE // 4)
+    assert found.grid.is_half_pixel((SIZE // 4, SIZE // 4))
+    assert np.abs((place(found) - middles).mean(axis=0)).max() < 0.3
+    drawn = place(build_explainer(method, model, **views, grid='half_pixel')(images, 0))
+    assert (drawn - middles).mean(axis=0)[1] == pytest.approx(0, abs=0.4)
+    if off:
+        # weighed by the scales' share: the error of an input half as large is twice as large in the image
+        assert abs((drawn - middles).mean(axis=0)[0]) > 2.5
+
+
+@pytest.mark.parametrize('name', BODIES)
+def test_a_symmetric_image_has_a_symmetric_map(name):
+    model = Network(BODIES[name][0]()).eval()
+    images = torch.rand(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    images = images + images.flip(3)
+    found = build_explainer('cam', model, flip=True)(images)
+    drawn = draw_maps(found.maps, (SIZE, SIZE), found.grid)
+    torch.testing.assert_close(drawn, drawn.flip(3), atol=1e-5 * float(drawn.abs().max()), rtol=0)
+
+
+@pytest.mark.parametrize('name', ['patches', '2x2 pooling'])
+def test_where_the_grid_is_a_tiling_nothing_changes(name):
+    model = Network(BODIES[name][0]()).eval()
+    images = squares()[0]
+    for views in ({}, {'scales': (1, 0.5), 'flip': True}):
+        there, here = (build_explainer('cam', model, grid=g, **views)(images) for g in ('half_pixel', 'followed'))
+        assert there.grid is None
+        assert here.grid.is_half_pixel(tuple(here.maps.shape[2:]))
+        assert torch.equal(there.maps, here.maps)
+        assert torch.equal(draw_maps(there.maps, (SIZE, SIZE)), draw_maps(here.maps, (SIZE, SIZE), here.grid))
+
+
+def test_a_single_view_of_another_size_has_its_grid_in_pixels_of_the_image():
+    model = Network(BODIES['padded 3x3 stride 2'][0]()).eval()
+    images, middles = squares()
+    found = build_explainer('cam', model, scales=(0.5,))(images, 0)
+    assert found.maps.shape[2:] == (SIZE // 16, SIZE // 16)
+    assert found.grid == MapGrid((0.5, 0.5), (16, 16), (SIZE, SIZE))
+    assert np.abs((place(found) - middles).mean(axis=0)).max() < 0.3
+
+
+def test_a_measured_grid_finds_what_the_arithmetic_cannot_know():
+    """All the weight of each 3×3 kernel is at its right: the network looks 1 + 2 + 4 pixels beside its followed place.
+    The followed map is off by that, the measured one is not, mirrored or not."""
+    layers = BODIES['padded 3x3 stride 2'][0]()
+    for layer in layers:
+        layer.weight.data[:, :, :, :2] = 0
+    model = Network(layers).eval()
+    images, middles = squares()
+    followed = place(build_explainer('cam', model)(images, 0)) - middles
+    assert followed.mean(axis=0) == pytest.approx((0, -7), abs=0.3)
+    for views in ({}, {'flip': True}, {'scales': (1, 1.5), 'flip': True}):
+        measured = place(build_explainer('cam', model, grid='measured', **views)(images, 0)) - middles
+        assert measured.mean(axis=0) == pytest.approx((0, 0), abs=0.3)
+
+
+def test_another_grid_is_refused():
+    with pytest.raises(ValueError, match="grid must be one of followed, measured, half_pixel, got 'aligned'"):
+        build_explainer('cam', Network(BODIES['patches'][0]()), grid='aligned')

@@ -165,6 +165,15 @@ class MapGrid:
             factor.append(ratio)
         return self._moved(by, factor) if all(factor) else self
 
+    def shifted(self, by: Pair) -> MapGrid:
+        """Every location looks (y, x) pixels further down and right.
+
+        >>> MapGrid((0, 0), (32, 32), (224, 224)).shifted((1, -2)).start
+        (1.0, -2.0)
+        """
+        dy, dx = as_pair(by)
+        return replace(self, start=(self.start[0] + dy, self.start[1] + dx))
+
     # -- what happened to the image before ---------------------------------------------------------------------------
 
     def before_resize(self, size: tuple[int, int]) -> MapGrid:
