@@ -150,5 +150,5 @@ def test_a_certain_location_outweighs_a_strong_one():
 
 
 def test_an_unknown_reading_is_refused():
-    with pytest.raises(ValueError, match="reading must be one of protocol, .*got 'sure'"):
+    with pytest.raises(ValueError, match=r"reading must be one of protocol, .*got 'sure'"):
         build_explainer('cam', make(), reading='sure')

@@ -22,6 +22,10 @@ class View:
     Args:
         size: (height, width) that the image is resized to.
         mirrored: left and right are exchanged.
+
+    >>> import torch
+    >>> View((1, 3), mirrored=True).turned(torch.tensor([[1, 2, 3]])).tolist()
+    [[3, 2, 1]]
     """
 
     size: tuple[int, int]
