@@ -18,7 +18,7 @@ from mmentropy.engine.minmax_hook import geometric
 from mmentropy.models import MinMaxLocalizer
 from mmentropy.models.classifiers.minmax_localizer import Mask, Rest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Smooth(nn.Module):
