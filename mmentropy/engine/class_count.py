@@ -15,6 +15,12 @@ class ClassCountHook(Hook):
 
     A head may have more classes than a data set (a part of them is tested), never fewer. Nothing is said of models
     without a ``head`` that tells its ``num_classes``, or of data sets without class names.
+
+    >>> from types import SimpleNamespace as Runner
+    >>> head = Runner(num_classes=2)
+    >>> loader = Runner(dataset=Runner(metainfo=dict(classes=('cat', 'dog'))))
+    >>> loops = dict(_train_loop=None, _val_loop=None, _test_loop=Runner(dataloader=loader))
+    >>> ClassCountHook().before_run(Runner(model=Runner(head=head), **loops))
     """
 
     def before_run(self, runner: Runner) -> None:

@@ -50,7 +50,16 @@ def told_when_offline(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class DownloadError(OSError):
-    """A download that failed, in one sentence."""
+    """A download that failed, in one sentence.
+
+    >>> def load(filename):
+    ...     raise TimeoutError('no answer')
+    >>> try:
+    ...     told_when_offline(load)('https://host/w.pth')
+    ... except DownloadError as error:
+    ...     print(str(error).partition(';')[0])
+    the weights https://host/w.pth could not be downloaded (no answer)
+    """
 
 
 for prefixes, load in DOWNLOADS.items():

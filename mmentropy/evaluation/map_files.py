@@ -82,10 +82,10 @@ class MapFolder:
         return [len(self.paths), max((path.stat().st_mtime_ns for path in self.paths.values()), default=0)]
 
     def read(self, image_id: str) -> StoredMaps:
-        """The maps of one image, see :func:`read_maps`; FileNotFoundError if there are none."""
+        """The maps of one image, see :func:`load_maps`; FileNotFoundError if there are none."""
         if image_id not in self.paths:
             raise FileNotFoundError('no map')
-        return read_maps(self.paths[image_id])
+        return load_maps(self.paths[image_id])
 
 
 def _endings(image_id: str) -> Iterator[tuple[str, str]]:
@@ -147,7 +147,7 @@ def read_map(path: str | Path) -> np.ndarray:
     return _one_map(load_arrays(path), path)
 
 
-def read_maps(path: str | Path) -> StoredMaps:
+def load_maps(path: str | Path) -> StoredMaps:
     """The maps of a file: one, see :func:`read_map`, or one a class, as ``tools/localize.py --write maps`` writes them.
 
     The latter is an ``.npz`` with ``maps`` (K, h, w), ``labels`` (K,) and, best class first, ``ranking``.

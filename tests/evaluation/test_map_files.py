@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmentropy.evaluation.map_files import MapFolder, StoredMaps, read_maps, with_map
+from mmentropy.evaluation.map_files import MapFolder, StoredMaps, load_maps, with_map
 
 CAMS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -28,7 +28,7 @@ def test_one_map_serves_every_class(tmp_path):
     np.save(tmp_path / 'a.npy', CAMS[0])
     np.savez(tmp_path / 'b.npz', cam=CAMS[0], other=np.zeros(3))
     for name in ('a.npy', 'b.npz'):
-        stored = read_maps(tmp_path / name)
+        stored = load_maps(tmp_path / name)
         np.testing.assert_array_equal(stored.cams, CAMS[:1])
         assert (stored.labels.tolist(), stored.ranking) == ([-1], None)
     sample = with_map({'gt_label': np.array([7])}, stored)
@@ -37,7 +37,7 @@ def test_one_map_serves_every_class(tmp_path):
 
 def test_maps_of_classes(tmp_path):
     np.savez(tmp_path / 'a.npz', maps=CAMS.astype(np.float16), labels=[5, 2], ranking=[2, 9], settings='x')
-    stored = read_maps(tmp_path / 'a.npz')
+    stored = load_maps(tmp_path / 'a.npz')
     np.testing.assert_array_equal(stored.cams, CAMS)
     assert stored.cams.dtype == np.float32
     assert (stored.labels.tolist(), stored.ranking) == ([5, 2], [2, 9])
@@ -64,13 +64,13 @@ def test_maps_of_classes(tmp_path):
 def test_maps_and_labels_that_do_not_go_together(content, tmp_path):
     np.savez(tmp_path / 'a.npz', **content)
     with pytest.raises(ValueError, match=r'a\.npz holds maps of the shape .*expected \(K, height, width\) and \(K,\)'):
-        read_maps(tmp_path / 'a.npz')
+        load_maps(tmp_path / 'a.npz')
 
 
 def test_values_are_checked_map_by_map(tmp_path):
     np.savez(tmp_path / 'a.npz', maps=np.where(CAMS == 7, np.nan, CAMS), labels=[1, 2])
     with pytest.raises(ValueError, match=r'a\.npz holds 1 NaN or infinite values'):
-        read_maps(tmp_path / 'a.npz')
+        load_maps(tmp_path / 'a.npz')
 
 
 def test_stored_maps_need_no_labels():

@@ -33,7 +33,7 @@ from mmentropy.datasets import (
 from mmentropy.datasets.readers.parsing import read_voc_xml
 from mmentropy.datasets.readers.wsol_metadata import read_metadata
 from mmentropy.datasets.transforms.sample_loading import BadSampleError, LoadLocalizationMasks, load_sample
-from mmentropy.evaluation.map_files import read_map, read_maps, read_predictions
+from mmentropy.evaluation.map_files import load_maps, read_map, read_predictions
 from mmentropy.evaluation.offline import Outcome, _load_state, _save_state
 from mmentropy.evaluation.thresholds import load_thresholds
 from mmentropy.image_files import read_image
@@ -260,7 +260,7 @@ CASES: dict[str, Case] = {
     ),
     'maps npz': Case(
         content('a.npz', npz(maps=np.ones((2, 3, 4), np.float32), labels=np.arange(2), ranking=np.arange(2))),
-        lambda folder: read_maps(folder / 'a.npz'),
+        lambda folder: load_maps(folder / 'a.npz'),
         ('a.npz',),
     ),
     'map in npz': Case(
