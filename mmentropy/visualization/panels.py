@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mmentropy.ops.localizing.boxes import box_iou
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
 from mmentropy.ops.mapping.overlay import blend_map, colorize_map
 from mmentropy.ops.mapping.scaling import upsample_map
@@ -182,9 +183,10 @@ def draw_comparison_grid(
     rows: Sequence[ComparisonRow],
     tile: int = 160,
     alpha: float = 0.5,
-    threshold: float = 0.2,
+    threshold: float | Mapping[str, float] = 0.2,
     boxes: bool = True,
     normalize: str = 'minmax',
+    marks: bool = False,
 ) -> np.ndarray:
     """One row an image, one column a model: each map over its image, with the box that is read from it.
 
@@ -192,9 +194,10 @@ def draw_comparison_grid(
         rows: the images with their maps. The columns are the union of the maps' names, in order of appearance.
         tile: pixels of a tile's longer side.
         alpha: weight of the maps' colours.
-        threshold: for the box of a map, on the normalised map.
+        threshold: for the box of a map, on the normalised map; one for all columns, or one for each.
         boxes: draw the true (green) and the found (red) box.
         normalize: see :func:`draw_localization_panel`.
+        marks: put ✓ or ✗ and the IoU of the box with the truth before each caption, and a legend below.
 
     Returns:
         (height, width, 3) uint8, RGB.
@@ -214,14 +217,45 @@ def draw_comparison_grid(
         true = scale_boxes(true, row.image.shape[:2], full)
         tiles = [add_caption(widen(draw_boxes(canvas, true, GT_COLOR), tile), row.title)]
         for name in columns:
-            picture = np.full((*full, 3), 240, np.uint8)
+            picture, caption = np.full((*full, 3), 240, np.uint8), row.captions.get(name, '')
             if name in row.maps:
                 cam = upsample_map(row.maps[name], full, normalize=normalize)
                 picture = draw_boxes(blend_map(canvas, cam, alpha), true, GT_COLOR)
-                picture = draw_boxes(picture, boxes_from_map(cam, threshold) if boxes else [])
-            tiles.append(add_caption(widen(picture, tile), row.captions.get(name, '')))
+                cut = threshold if isinstance(threshold, float | int) else threshold[name]
+                read = boxes_from_map(cam, cut) if boxes else np.zeros((0, 4))
+                picture = draw_boxes(picture, read)
+                caption = f'{mark(read, true)} {caption}' if marks and len(true) else caption
+            tiles.append(add_caption(widen(picture, tile), caption))
         lines.append(join_tiles(tiles))
+    if marks:
+        lines.append(draw_legend(lines[0].shape[1]))
     return join_tiles(lines, axis=0)
+
+
+def mark(read: np.ndarray, true: np.ndarray) -> str:
+    """``✓ 0.62``: whether the best IoU of a box with a true one is at least 0.5, and the IoU.
+
+    Args:
+        read, true: (n, 4) and (m, 4) x0 y0 x1 y1, pixel edges of one image.
+
+    >>> mark(np.array([[0, 0, 10, 10]]), np.array([[0, 0, 10, 8]])), mark(np.zeros((0, 4)), np.array([[0, 0, 10, 8]]))
+    ('✓ 0.80', '✗ 0.00')
+    """
+    # The protocol counts inclusive pixels: an edge at 10 is the pixel 9.
+    iou = float(box_iou(read - (0, 0, 1, 1), true - (0, 0, 1, 1)).max()) if len(read) else 0.0
+    return f'{"✓" if iou >= 0.5 else "✗"} {iou:.2f}'
+
+
+def draw_legend(width: int, height: int = 22) -> np.ndarray:
+    """What the colours and marks of :func:`draw_comparison_grid` mean, in one line (height, width, 3)."""
+    strip = Image.new('RGB', (width, height), BACKGROUND)
+    draw, font, x = ImageDraw.Draw(strip), _font(12), 4
+    for color, text in ((GT_COLOR, 'true box'), (PRED_COLOR, 'box read from the map')):
+        draw.rectangle((x, height // 2 - 5, x + 14, height // 2 + 5), outline=color, width=2)
+        draw.text((x + 20, height // 2), text, fill=INK, font=font, anchor='lm')
+        x += 36 + round(font.getlength(text))
+    draw.text((x, height // 2), _fit('✓ IoU at least 0.50, ✗ less', width - x, font), fill=INK, font=font, anchor='lm')
+    return np.asarray(strip)
 
 
 def draw_units(units: Sequence[tuple[int, float, Sequence]], tile: int = 120) -> np.ndarray:

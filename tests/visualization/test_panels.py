@@ -16,6 +16,7 @@ from mmentropy.visualization.panels import (
     draw_comparison_grid,
     draw_localization_panel,
     join_tiles,
+    mark,
     scale_boxes,
 )
 
@@ -105,3 +106,37 @@ def test_join_pads_with_white():
     assert joined.shape == (4, 7, 3)
     assert (joined[2:, :4] == 255).all()
     assert (joined[:, 4:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ('read', 'true', 'text'),
+    [
+        ([[0, 0, 10, 10]], [[0, 0, 10, 10]], '✓ 1.00'),
+        ([[0, 0, 10, 10]], [[0, 0, 10, 5]], '✓ 0.50'),
+        ([[0, 0, 10, 10]], [[5, 0, 15, 10]], '✗ 0.33'),
+        ([[0, 0, 10, 10], [20, 0, 30, 10]], [[50, 0, 60, 10], [20, 0, 30, 8]], '✓ 0.80'),
+        (np.zeros((0, 4)), [[0, 0, 10, 10]], '✗ 0.00'),
+    ],
+)
+def test_mark_says_whether_half_of_the_union_is_shared(read, true, text):
+    assert mark(np.array(read, float), np.array(true, float)) == text
+
+
+def test_marks_add_a_legend_in_the_colours_of_the_boxes():
+    cam = np.zeros((4, 4), np.float32)
+    cam[1:3, 1:3] = 1
+    rows = [ComparisonRow(GRAY, {'a': cam}, np.array([[0, 0, 4, 4]]))]
+    plain, marked = draw_comparison_grid(rows, tile=200), draw_comparison_grid(rows, tile=200, marks=True)
+    legend = marked[len(plain) :]
+    assert len(legend) == 26  # 22 and the gap
+    for color in (GT_COLOR, PRED_COLOR):
+        assert (legend == color).all(axis=-1).sum() > 50
+
+
+def test_each_column_may_have_its_own_cut():
+    cam = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    rows = [ComparisonRow(GRAY, {'a': cam, 'b': cam})]
+    grid = draw_comparison_grid(rows, tile=64, threshold={'a': 0.25, 'b': 0.75})
+    red = (grid == PRED_COLOR).all(axis=-1)
+    tops = [int(np.flatnonzero(red[:, x : x + 64].any(axis=1))[0]) for x in (68, 136)]
+    assert tops[1] - tops[0] == 32  # half of the rows more lie above the lower cut
