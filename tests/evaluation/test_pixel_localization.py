@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Pixel, Dice and part-coverage metrics against the protocol done the slow way."""
+"""The pixel metric against the protocol done the slow way."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from samples import evaluate, make_sample, make_samples, make_scenes
 
-from mmentropy.evaluation import DiceMetric, PartCoverageMetric, PixelLocalizationMetric, save_metrics
+from mmentropy.evaluation import PixelLocalizationMetric, save_metrics
 
 SIZE = 56
 TINY = {'eval_size': SIZE, 'cam_interval': 0.01}
@@ -183,72 +183,6 @@ def test_mask_must_be_there():
         PixelLocalizationMetric().process(None, [sample])
     with pytest.raises(ValueError, match='localizer must be one of'):
         PixelLocalizationMetric(localizer='grad')
-
-
-def dice_sample(cam: list, mask: list, wrong: bool = False) -> dict:
-    return {
-        'cams': torch.tensor([cam]),
-        'cam_labels': torch.tensor([-1]),
-        'gt_label': torch.tensor([1]),
-        'gt_mask': np.array(mask, np.uint8),
-        'pred_label': torch.tensor([0 if wrong else 1]),
-    }
-
-
-def test_dice_per_image_then_mean():
-    samples = [
-        # found 2 of 2 foreground pixels and one too many: tp 2, fp 1, fn 0, tn 1
-        dice_sample([[0.9, 0.5], [0.5, 0.49]], [[1, 1], [0, 0]]),
-        # tp 1, fp 0, fn 1, tn 2
-        dice_sample([[0.9, 0.1], [0.2, 0.3]], [[1, 1], [0, 0]], wrong=True),
-        # no foreground: tn 3, fp 1
-        dice_sample([[0.9, 0.1], [0.2, 0.3]], [[0, 0], [0, 0]]),
-    ]
-    results = evaluate(DiceMetric(), samples)
-    assert results['wsol/F1+'] == pytest.approx(100 * np.mean([4 / 5, 2 / 3]), abs=1e-6)
-    assert results['wsol/F1-'] == pytest.approx(100 * np.mean([2 / 3, 4 / 5, 6 / 7]), abs=1e-6)
-    assert results['wsol/error'] == pytest.approx(100 / 3)
-    assert results['wsol/dice_empty'] == 1
-    # raw class maps are normalised first: [[9, 5], [5, 4.9]] / … gives the mask [[1, 0], [0, 0]]
-    normalised = evaluate(DiceMetric(normalize=True), [dice_sample([[9.0, 5.0], [5.0, 4.9]], [[1, 1], [0, 0]])])
-    assert normalised['wsol/F1+'] == pytest.approx(200 / 3, abs=1e-6)
-
-
-def test_dice_enlarges_the_mask_to_the_image():
-    sample = dice_sample([[1.0, 0.0], [1.0, 0.0]], np.eye(2, dtype=np.uint8).repeat(4, 0).repeat(4, 1).tolist())
-    results = evaluate(DiceMetric(), [sample])  # the left half is found: tp 16, fp 16, fn 16, tn 16
-    assert results['wsol/F1+'] == results['wsol/F1-'] == pytest.approx(50, abs=1e-6)
-
-
-def test_bad_dice_input_is_named():
-    with pytest.raises(ValueError, match='the mask holds NaN'):
-        DiceMetric().process(None, [dice_sample([[float('nan'), 0.0]], [[1, 0]])])
-    with pytest.raises(ValueError, match='threshold must be a number'):
-        DiceMetric(threshold=2)
-
-
-def test_part_coverage_is_the_mean_of_shares():
-    def sample(cam: list) -> dict:
-        masks = {'gt_mask': np.array([[1, 1], [0, 1]], np.uint8), 'part_mask': np.array([[1, 0], [0, 0]], np.uint8)}
-        return {'cams': torch.tensor([cam]), 'cam_labels': [2], 'gt_label': [2], **masks}
-
-    samples = [sample([[4.0, -9.0], [1.0, 3.0]]), sample([[1.0, 1.0], [1.0, 1.0]]), sample([[-1.0, 0.0], [0.0, 0.0]])]
-    results = evaluate(PartCoverageMetric(), samples)
-    expected = {'part': (0.5 + 0.25) / 2, 'object': (0.375 + 0.5) / 2, 'background': (0.125 + 0.25) / 2}
-    for region, share in expected.items():
-        assert results[f'wsol/mass_{region}'] == pytest.approx(100 * share, abs=1e-6)
-    assert [results[f'wsol/area_{r}'] for r in expected] == pytest.approx([25, 50, 25], abs=1e-6)
-    assert results['wsol/mass_empty'] == 1
-
-
-def test_part_coverage_reads_masks_of_one_shape():
-    sample = make_sample(0)
-    with pytest.raises(ValueError, match=r'image_0\.jpg: part_mask \(3, 3\) and gt_mask'):
-        PartCoverageMetric().process(None, [sample | {'part_mask': np.zeros((3, 3))}])
-    with pytest.raises(KeyError, match="has no 'part_mask'"):
-        PartCoverageMetric().process(None, [sample | {'part_mask': None}])
-    with pytest.raises(ValueError, match="'certainty' is never positive"):
-        PartCoverageMetric(localizer='certainty')
 
 
 def test_all_metrics_fit_into_one_evaluator():

@@ -22,7 +22,8 @@ def class_activation_maps(features: Tensor, weight: Tensor, classes: Tensor | No
         (B, K, H, W) raw maps in the type of ``features``.
 
     Raises:
-        ValueError: if ``classes`` has another shape, or holds a class outside [0, C).
+        ValueError: if ``classes`` has another shape.
+        IndexError: for a class that the classifier does not have.
 
     >>> features = torch.tensor([[[[1.0, 0.0]], [[0.0, 2.0]]]])  # two channels, two locations
     >>> class_activation_maps(features, weight=torch.tensor([[1.0, 3.0]]))

@@ -91,9 +91,3 @@ def test_border_map() -> None:
     expected[1:8, 1:8] = 255
     expected[3:6, 3:6] = 4
     assert np.array_equal(out, expected)
-
-
-def test_palette_is_vocs() -> None:
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 8: (64, 0, 0), 15: (192, 128, 128), 20: (0, 64, 128)}
-    assert {index: tuple(voc_palette()[index].tolist()) for index in known} == known
-    assert tuple(voc_palette()[255].tolist()) == (224, 224, 192)
