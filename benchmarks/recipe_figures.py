@@ -7,7 +7,7 @@ means, sample deviations and paired differences of them.
 
 The metrics are those of the package, on maps at 224 pixels: V2 is the mean over IoU 30, 50 and 70 % of the share of
 images whose best box reaches it, at the best threshold of the set (``V2``), at fixed ones (``V2@0.2``) and at a
-threshold that each map chooses for itself (``V2@otsu``).
+threshold that each map chooses for itself (``V2@auto``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
-import cv2
 import numpy as np
 import torch
 from mmengine.logging import MMLogger
@@ -43,6 +41,7 @@ from mmentropy.ops.localizing.boxes import scale_boxes
 from mmentropy.ops.localizing.component_tree import best_iou_by_level
 from mmentropy.ops.localizing.pixel_metrics import average_precision, histogram_edges, resize_mask, score_histogram
 from mmentropy.ops.localizing.protocol import hits, quantize_map, threshold_levels, thresholds_of
+from mmentropy.ops.localizing.threshold_rules import mean_share, otsu, threshold_rule
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import draw_maps, normalize_map
@@ -54,6 +53,12 @@ THRESHOLDS = thresholds_of(0.001)
 #: Every tenth threshold's V2 is kept, for thresholds that are chosen on another set.
 KEPT = slice(None, None, 10)
 FIXED = (0.15, 0.2, 0.3)
+#: Thresholds that each map chooses for itself.
+RULES: dict[str, Callable[[np.ndarray], float]] = {
+    'auto': threshold_rule('auto'),
+    'mean': mean_share,
+    'otsu': otsu,
+}
 #: Name → reading, and whether it is drawn in place; otherwise with half-pixel centres, as the protocol does.
 READINGS: dict[str, tuple[Reading, bool]] = {
     'protocol': (Reading.named('protocol'), False),
@@ -86,21 +91,22 @@ def figures_of(drawn: np.ndarray, right: np.ndarray, data: Images) -> dict[str, 
     size = tuple(data.images.shape[-2:])
     curve = np.zeros((len(THRESHOLDS), len(IOU_THRS)))
     top1 = np.zeros(len(THRESHOLDS))
-    chosen = {name: np.zeros(len(IOU_THRS)) for name in CHOOSERS}
+    chosen = {name: np.zeros(len(IOU_THRS)) for name in RULES}
     edges = histogram_edges()[0]
     histogram = np.zeros((2, len(edges) - 1), np.int64)
     for i, cam in enumerate(drawn):
-        image = quantize_map(normalize_map(cam))
+        cam = normalize_map(cam)
+        image = quantize_map(cam)
         iou = best_iou_by_level(image, scale_boxes(data.boxes[i : i + 1], size, EVAL_SIZE))
         found = hits(iou[threshold_levels(THRESHOLDS, image.max())], IOU_THRS)
         curve += found
         top1 += found[:, IOU_THRS.index(50)] & right[i]
-        for name, chooser in CHOOSERS.items():
-            level = min(chooser(image), len(iou) - 1)
-            chosen[name] += hits(iou[level : level + 1], IOU_THRS)[0]
+        levels = threshold_levels(np.array([rule(cam) for rule in RULES.values()]), image.max())
+        for name, hit in zip(RULES, hits(iou[levels], IOU_THRS)):
+            chosen[name] += hit
         if data.masks is not None:
             mask = torch.from_numpy(resize_mask(data.masks[i], EVAL_SIZE))
-            scores = torch.from_numpy(normalize_map(cam))
+            scores = torch.from_numpy(cam)
             histogram += score_histogram(scores, mask, None, torch.from_numpy(edges)).numpy()
     share = 100 / len(drawn)
     v2 = curve.max(0).mean() * share
@@ -112,44 +118,6 @@ def figures_of(drawn: np.ndarray, right: np.ndarray, data: Images) -> dict[str, 
         figures['PxAP'] = average_precision(histogram)
     figures = {key: round(float(value), 3) for key, value in figures.items()}
     return figures | {'curve': by_threshold[KEPT].round(2).tolist()}
-
-
-def otsu_level(image: np.ndarray) -> int:
-    """Grey level of Otsu's threshold: pixels above it are foreground."""
-    return int(cv2.threshold(image, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0])
-
-
-def entropy_level(image: np.ndarray) -> int:
-    r"""Grey level that maximises the entropy of the histograms on both its sides (Kapur et al., 1985)."""
-    p = np.bincount(image.ravel(), minlength=256) / image.size
-    below, terms = p.cumsum(), np.where(p > 0, -p * np.log(np.where(p > 0, p, 1)), 0).cumsum()
-    with np.errstate(divide='ignore', invalid='ignore'):
-        above = 1 - below
-        total = np.log(below) + terms / below + np.log(above) + (terms[-1] - terms) / above
-    return int(np.nanargmax(np.where(np.isfinite(total), total, -np.inf)))
-
-
-def mean_level(image: np.ndarray, factor: float = 1.0) -> int:
-    """A multiple of the mean grey level."""
-    return int(factor * image.mean())
-
-
-def perplexity_level(image: np.ndarray, factor: float = 0.5) -> int:
-    r"""Grey level above which lie as many pixels as the map spreads over, :math:`\kappa e^{H(q)}`, q = image / sum."""
-    counts = np.bincount(image.ravel(), minlength=256)
-    levels = np.arange(256)
-    mass = counts @ levels
-    if mass == 0:
-        return 0
-    q = levels[1:] / mass
-    area = factor * np.exp(-(counts[1:] * q * np.log(q)).sum())
-    above = image.size - counts.cumsum()  # pixels above each level
-    return int(np.argmin(np.abs(above - area)))
-
-
-CHOOSERS: dict[str, Callable[[np.ndarray], int]] = {'otsu': otsu_level, 'entropy': entropy_level, 'mean': mean_level}
-CHOOSERS |= {f'mean*{k:g}': partial(mean_level, factor=k) for k in (0.7, 1.3, 1.6, 2.0)}
-CHOOSERS |= {f'perplexity*{k:g}': partial(perplexity_level, factor=k) for k in (0.3, 0.4, 0.5, 0.6, 0.7)}
 
 
 def evaluate(run: Run, set_: str, args: argparse.Namespace) -> None:
@@ -189,7 +157,7 @@ def sets_of(run: Run) -> tuple[str, ...]:
     return {'partshapes': ('partshapes',), 'photographs': ('photographs', 'mosaics')}.get(run.set, ())
 
 
-COLUMNS = ('top-1', 'V2', 'PxAP', 'Top-1 Loc', 'V2@0.2', 'V2@otsu')
+COLUMNS = ('top-1', 'V2', 'PxAP', 'Top-1 Loc', 'V2@0.2', 'V2@auto')
 
 
 def value(run: Run, set_: str, reading: str, column: str, args: argparse.Namespace) -> float | None:

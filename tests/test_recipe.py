@@ -9,7 +9,6 @@ from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -142,27 +141,6 @@ def test_figures_are_those_of_the_metrics(recipe, figures, args):
     }
     for ours, key in pairs.items():
         assert found[ours] == pytest.approx(theirs[f'wsol/{key}'], abs=1e-3), ours
-
-
-def test_levels(figures):
-    rng = np.random.default_rng(0)
-    image = cv2.GaussianBlur((255 * rng.random((40, 40)) ** 3).astype(np.uint8), (5, 5), 0)
-    p = np.bincount(image.ravel(), minlength=256) / image.size
-
-    def entropy(part):
-        part = part[part > 0] / part.sum()
-        return -(part * np.log(part)).sum()
-
-    sums = [entropy(p[: t + 1]) + entropy(p[t + 1 :]) for t in range(image.min(), image.max())]
-    assert figures.entropy_level(image) == image.min() + int(np.argmax(sums))
-    assert figures.mean_level(image, 1.3) == int(1.3 * image.mean())
-    # An even plateau of 30 pixels spreads over 30 pixels, whatever its height.
-    plateau = np.zeros((10, 10), np.uint8)
-    plateau[:3] = np.arange(30).reshape(3, 10) % 2 + 150
-    assert (plateau > figures.perplexity_level(plateau, 0.5)).sum() == 15
-    assert (plateau > figures.perplexity_level(plateau, 1.0)).sum() == 30
-    two = np.where(np.arange(100).reshape(10, 10) < 30, 200, 20).astype(np.uint8)
-    assert 20 <= figures.otsu_level(two) < 200
 
 
 def test_paired(figures):
