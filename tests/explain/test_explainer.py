@@ -4,61 +4,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from small_nets import make
 
-from mmentropy.explain import METHODS, EntropyMap, build_explainer
-from mmentropy.ops.certainty.entropy import entropy_weights
+from mmentropy.explain import METHODS, build_explainer
 from mmentropy.ops.mapping.geometry import MapGrid
-from mmentropy.ops.mapping.scaling import resize_map
-
-
-class Net(nn.Module):
-    """Two convolutions, global average pooling, and a linear layer or two."""
-
-    def __init__(self, hidden: bool = False) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 6, 3, 2, 1), nn.BatchNorm2d(6), nn.ReLU(inplace=True), nn.Conv2d(6, 8, 3, 2, 1)
-        )
-        self.act = nn.ReLU(inplace=True)
-        self.hidden = nn.Sequential(nn.Linear(8, 7), nn.Tanh()) if hidden else nn.Identity()
-        self.fc = nn.Linear(7 if hidden else 8, 5)
-
-    def forward(self, x):
-        return self.fc(self.hidden(self.act(self.body(x)).mean((2, 3))))
-
-
-@pytest.fixture
-def images():
-    return torch.randn(2, 3, 20, 28, generator=torch.Generator().manual_seed(1))
-
-
-def make(hidden: bool = False) -> Net:
-    torch.manual_seed(0)
-    return Net(hidden).eval()
-
-
-def test_cam_is_the_weighted_sum_of_the_features_and_its_mean_is_the_logit(images):
-    model = make()
-    found = build_explainer('cam', model)(images)
-    features = model.act(model.body(images)).detach().numpy()
-    weight, bias = model.fc.weight.detach().numpy(), model.fc.bias.detach().numpy()
-    expected = np.zeros((2, 5, 5, 7))
-    for n, c, k in np.ndindex(2, 5, 8):
-        expected[n, c] += weight[c, k] * features[n, k]
-    np.testing.assert_allclose(found.maps, expected, atol=1e-6)
-    logits = model(images).detach().numpy()
-    np.testing.assert_allclose(found.logits, logits, atol=1e-6)
-    # Bilinear up-sampling by a whole factor keeps the mean: the map at image size integrates to the logit as well.
-    large = resize_map(found.maps[0].numpy(), (20, 28), 'bilinear')
-    np.testing.assert_allclose(large.mean((1, 2)) + bias, logits[0], atol=1e-5)
 
 
 @pytest.mark.parametrize('method', [m for m in METHODS if m != 'entropy'])
@@ -75,85 +30,6 @@ def test_asking_for_some_classes_gives_those_of_all(method, images):
     best = explainer(images, lambda logits: logits.topk(2).indices)
     assert best.classes.tolist() == make()(images).topk(2).indices.tolist()
     torch.testing.assert_close(best.maps[1, 1], everything.maps[1, best.classes[1, 1]])
-
-
-def plain_autograd(model: Net, image: torch.Tensor, c: int) -> tuple[torch.Tensor, torch.Tensor]:
-    features = model.act(model.body(image[None])).detach().requires_grad_()
-    score = model.fc(model.hidden(features.mean((2, 3))))[0, c]
-    return features.detach()[0], torch.autograd.grad(score, features)[0][0]
-
-
-@pytest.mark.parametrize('hidden', [False, True])
-def test_gradient_methods_equal_plain_autograd(hidden, images):
-    model = make(hidden)
-    expected = {name: torch.zeros(2, 5, 5, 7) for name in ('grad_cam', 'layer_cam', 'xgrad_cam', 'grad_cam++')}
-    for n, c in np.ndindex(2, 5):
-        f, g = plain_autograd(model, images[n], c)
-        total = f.sum((1, 2), keepdim=True)
-        weights = {
-            'grad_cam': g.mean((1, 2), keepdim=True),
-            'layer_cam': g.relu(),
-            'xgrad_cam': (g * f).sum((1, 2), keepdim=True) / (total + 1e-7),
-            'grad_cam++': (g.relu() * g**2 / (2 * g**2 + total * g**3 + 1e-12)).sum((1, 2), keepdim=True),
-        }
-        for name, weight in weights.items():
-            expected[name][n, c] = (weight * f).sum(0).relu()
-    for name, maps in expected.items():
-        explainer = build_explainer(name, model, class_chunk=2)
-        torch.testing.assert_close(explainer(images).maps, maps, rtol=1e-4, atol=1e-7)
-        assert explainer.anatomy.pooling == ('other' if hidden else 'mean')
-    if not hidden:
-        cam = build_explainer('cam', model)(images).maps
-        torch.testing.assert_close(expected['grad_cam'], cam.relu() / 35, rtol=1e-4, atol=1e-7)
-
-
-def test_no_batching_rule_falls_back_to_one_class_at_a_time(images, monkeypatch):
-    model = make(hidden=True)
-    expected = build_explainer('grad_cam', model)(images).maps
-    original = torch.autograd.grad
-
-    def refuse(*args, is_grads_batched=False, **kwargs):
-        if is_grads_batched:
-            raise RuntimeError('no batching rule')
-        return original(*args, **kwargs)
-
-    explainer = build_explainer('grad_cam', model)
-    monkeypatch.setattr(torch.autograd, 'grad', refuse)
-    torch.testing.assert_close(explainer(images).maps, expected)
-
-
-def test_entropy_maps_by_hand(images):
-    model = make()
-    features = model.act(model.body(images)).detach()
-    z = torch.einsum('cd,ndhw->nchw', model.fc.weight, features) + model.fc.bias[:, None, None]
-    entropy = torch.distributions.Categorical(logits=z.permute(0, 2, 3, 1)).entropy().detach()
-    found = build_explainer('entropy', model)(images)
-    torch.testing.assert_close(found.maps[:, 0], math.log(5) - entropy, atol=1e-5, rtol=1e-4)
-    assert found.classes.tolist() == [[0, 1, 2, 3, 4]] * 2
-    weighted = build_explainer('entropy_cam', model, temperature=0.1)(images)
-    weights = entropy_weights(entropy, 5, temperature=0.1)
-    torch.testing.assert_close(weighted.maps, (weights[:, None] * z).detach(), atol=1e-5, rtol=1e-4)
-    # The sum of the map is the logit of entropy-weighted pooling.
-    pooled = model.fc((features * weights[:, None]).sum((2, 3)))
-    torch.testing.assert_close(weighted.maps.sum((2, 3)), pooled.detach(), atol=1e-5, rtol=1e-4)
-    sigmoid = EntropyMap(model, score='sigmoid')(images).maps[:, 0]
-    binary = torch.distributions.Bernoulli(logits=z).entropy().mean(1).detach()
-    torch.testing.assert_close(sigmoid, math.log(2) - binary, atol=1e-5, rtol=1e-4)
-
-
-def test_score_cam_by_brute_force(images):
-    model = make()
-    found = build_explainer('score_cam', model, batch_size=3)(images, [[1, 3], [0, 0]])
-    features = model.act(model.body(images)).detach()
-    with torch.no_grad():
-        for n, k in np.ndindex(2, 2):
-            scores = []
-            for d in range(8):
-                mask = F.interpolate(features[n : n + 1, d : d + 1], (20, 28), mode='bilinear')
-                mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
-                scores.append(model(images[n : n + 1] * mask)[0, found.classes[n, k]])
-            expected = (torch.stack(scores).softmax(0)[:, None, None] * features[n]).sum(0).relu()
-            torch.testing.assert_close(found.maps[n, k], expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize('grid', ['half_pixel', 'followed'])
@@ -177,30 +53,6 @@ def test_scales_and_flips_are_averages_of_single_views_drawn_over_the_image(imag
     found = build_explainer('cam', model, scales=(0.5, 1), flip=True, grid=grid)(images, [1, 2])
     np.testing.assert_allclose(found.maps, expected, atol=0.02 * np.ptp(expected))
     assert found.grid is None if grid == 'half_pixel' else found.grid == MapGrid((1.5, 1.5), (4, 4), (20, 28))
-
-
-class Dense(nn.Module):
-    def __init__(self, key: str | None = None) -> None:
-        super().__init__()
-        self.conv, self.key = nn.Conv2d(3, 4, 4, 4), key
-
-    def forward(self, x):
-        out = self.conv(x)
-        return {'out': out} if self.key else out
-
-
-@pytest.mark.parametrize('key', [None, 'out'])
-def test_segmentor_gives_its_logits(key, images):
-    model = Dense(key)
-    maps = model.conv(images).detach()
-    torch.testing.assert_close(build_explainer('cam', model)(images).maps, maps)
-    torch.testing.assert_close(build_explainer('cam', model)(images, [[3, 1], [0, 2]]).maps[1, 1], maps[1, 2])
-    entropy = torch.distributions.Categorical(logits=maps.permute(0, 2, 3, 1)).entropy()
-    torch.testing.assert_close(build_explainer('entropy', model)(images).maps[:, 0], math.log(4) - entropy)
-    weights = entropy_weights(entropy, 4)
-    torch.testing.assert_close(build_explainer('entropy_cam', model)(images).maps, maps * weights[:, None])
-    with pytest.raises(ValueError, match='class maps'):
-        build_explainer('grad_cam', model)(images)
 
 
 @pytest.mark.parametrize('method', METHODS)

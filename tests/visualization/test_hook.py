@@ -1,90 +1,15 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""The visualizer and the hook, through mmengine's registries and backends."""
+"""The visualization hook, through mmengine's registry and backends."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import cv2
-import numpy as np
 import pytest
 import torch
-from mmengine.registry import HOOKS, VISUALIZERS, DefaultScope
-
-from mmentropy.visualization import draw_localization_panel
-
-DataSample = pytest.importorskip('mmpretrain.structures', reason='mmpretrain is not installed').DataSample
-
-
-def sample(number: int) -> DataSample:
-    one = DataSample(metainfo={'img_path': f'folder/bird {number}.jpg', 'ori_shape': (96, 64), 'img_shape': (48, 32)})
-    one.set_gt_label(3)
-    one.set_pred_label(1)
-    one.set_pred_score(torch.tensor([0.1, 0.6, 0.2, 0.1]))
-    cams = torch.zeros(2, 6, 4)
-    cams[1, 1:3, 1:3] = 1
-    one.set_field(cams, 'cams')
-    one.set_field(torch.tensor([1, 3]), 'cam_labels')
-    one.set_field(torch.rand(6, 4), 'entropy_map')
-    one.set_field(torch.tensor([[16.0, 8.0, 48.0, 80.0]]), 'gt_bboxes')
-    return one
-
-
-@pytest.fixture
-def make(tmp_path):
-    def build(**kwargs):
-        # A name of its own: mmengine keeps visualizers by name for the life of the process.
-        common = {'type': 'mmentropy.LocalizationVisualizer', 'name': str(tmp_path), 'save_dir': str(tmp_path)}
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            return VISUALIZERS.build({**common, 'tile': 48, **kwargs})
-
-    return build
-
-
-def test_panel_of_a_sample_shows_the_true_class_and_scaled_boxes(make):
-    visualizer = make()
-    visualizer.dataset_meta = {'classes': ('a', 'b', 'c', 'd')}
-    image = np.full((48, 32, 3), 90, np.uint8)
-    one = sample(0)
-    panel = visualizer.draw(image, one)
-    expected = draw_localization_panel(
-        image,
-        one.cams[1].numpy(),
-        one.entropy_map.numpy(),
-        np.array([[8, 4, 24, 40]]),
-        titles=('d ✗ b 0.60', 'map: d', 'entropy'),
-        tile=48,
-    )
-    np.testing.assert_array_equal(panel, expected)
-    one.set_pred_label(3)
-    assert (visualizer.draw(image, one)[:20] != panel[:20]).any()
-
-
-def test_bare_sample_is_drawn_without_maps(make):
-    panel = make().draw(np.full((48, 48, 3), 90, np.uint8), DataSample())
-    assert (panel[20:] == 90).all()
-
-
-@pytest.mark.parametrize('backend', ['LocalVisBackend', 'TensorboardVisBackend'])
-def test_backends_get_the_panels(make, tmp_path, backend):
-    if backend == 'TensorboardVisBackend':
-        pytest.importorskip('tensorboard', reason='tensorboard is not installed')
-    visualizer = make(vis_backends=[{'type': backend}])
-    image = np.zeros((48, 32, 3), np.uint8)
-    panel = visualizer.add_datasample('bird', image, sample(0), step=7)
-    visualizer.close()
-    if backend == 'LocalVisBackend':
-        written = cv2.imread(str(tmp_path / 'vis_data/vis_image/bird_7.png'))[..., ::-1]
-        np.testing.assert_array_equal(written, panel)
-    else:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-        events = EventAccumulator(str(tmp_path / 'vis_data'))
-        events.Reload()
-        (event,) = events.Images('bird')
-        data = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        assert event.step == 7
-        np.testing.assert_array_equal(data, panel)
+from data_samples import sample
+from mmengine.registry import HOOKS, DefaultScope
 
 
 def run_hook(visualizer, out_dir, phase: str = 'test', **kwargs) -> SimpleNamespace:

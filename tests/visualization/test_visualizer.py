@@ -1,0 +1,58 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The visualizer: panels of samples, and mmengine's backends."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from data_samples import sample
+from mmpretrain.structures import DataSample
+
+from mmentropy.visualization import draw_localization_panel
+
+
+def test_panel_of_a_sample_shows_the_true_class_and_scaled_boxes(make):
+    visualizer = make()
+    visualizer.dataset_meta = {'classes': ('a', 'b', 'c', 'd')}
+    image = np.full((48, 32, 3), 90, np.uint8)
+    one = sample(0)
+    panel = visualizer.draw(image, one)
+    expected = draw_localization_panel(
+        image,
+        one.cams[1].numpy(),
+        one.entropy_map.numpy(),
+        np.array([[8, 4, 24, 40]]),
+        titles=('d ✗ b 0.60', 'map: d', 'entropy'),
+        tile=48,
+    )
+    np.testing.assert_array_equal(panel, expected)
+    one.set_pred_label(3)
+    assert (visualizer.draw(image, one)[:20] != panel[:20]).any()
+
+
+def test_bare_sample_is_drawn_without_maps(make):
+    panel = make().draw(np.full((48, 48, 3), 90, np.uint8), DataSample())
+    assert (panel[20:] == 90).all()
+
+
+@pytest.mark.parametrize('backend', ['LocalVisBackend', 'TensorboardVisBackend'])
+def test_backends_get_the_panels(make, tmp_path, backend):
+    if backend == 'TensorboardVisBackend':
+        pytest.importorskip('tensorboard', reason='tensorboard is not installed')
+    visualizer = make(vis_backends=[{'type': backend}])
+    image = np.zeros((48, 32, 3), np.uint8)
+    panel = visualizer.add_datasample('bird', image, sample(0), step=7)
+    visualizer.close()
+    if backend == 'LocalVisBackend':
+        written = cv2.imread(str(tmp_path / 'vis_data/vis_image/bird_7.png'))[..., ::-1]
+        np.testing.assert_array_equal(written, panel)
+    else:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(tmp_path / 'vis_data'))
+        events.Reload()
+        (event,) = events.Images('bird')
+        data = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        assert event.step == 7
+        np.testing.assert_array_equal(data, panel)
