@@ -1,5 +1,7 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""One reader under atheris, which follows the branches of our code: ``python tests/fuzz/coverage_guided.py CASE``.
+"""One reader under atheris, which follows the branches of our code.
+
+``PYTHONPATH=.:tests/datasets python tests/fuzz/coverage_guided.py CASE``
 
 CASE is a name of ``reader_cases.CASES``; further arguments are libFuzzer's, such as ``-runs=100000``. The first byte of
 an input chooses which of the case's files it replaces. Needs ``pip install atheris`` (no part of the tests).
@@ -15,8 +17,6 @@ from pathlib import Path
 
 import atheris
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests/datasets'), str(ROOT / 'tests/fuzz')]
 with atheris.instrument_imports(include=['mmentropy', 'numpy.lib', 'zipfile', 'csv', 'json']):
     from reader_cases import CASES, check
 
