@@ -113,8 +113,10 @@ def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, cl
 
     Raises:
         KeyError: for a name that the model does not have.
-        ValueError: when no layer gives a map of the image.
+        ValueError: when no layer gives a map of the image, or the model has no head.
     """
+    if not getattr(model, 'with_head', True):  # mmpretrain's: its output would pass for the maps of a segmentor
+        raise ValueError(f'{type(model).__name__} has no head: it gives features, and no class to explain')
     wanted = None if target_layer is None else _named(model, target_layer, 'target_layer')
     own = getattr(model, 'location_classifier', None)
     given = own if classifier is None else _named_linear(model, classifier)
@@ -126,7 +128,9 @@ def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, cl
     linear = given if head is None else head.module
     read = logits if head is None else head.inputs  # not the head's output: a fresh head may be all zeros
     before = records if head is None else records[: records.index(head)]
-    reading = dict(size=tuple(image.shape[2:]), extra=_extra_tokens(model), width=getattr(linear, 'in_features', None))
+    reading = dict(
+        size=tuple(image.shape[2:]), extra=declared_tokens(model), width=getattr(linear, 'in_features', None)
+    )
     picked, by_token = _last_read(_candidates(before, **reading), _uneven_sum(read), noise)
     if wanted is not None:
         picked = next((c for r in reversed(records) if r.module is wanted and (c := _candidate(r, **reading))), None)
@@ -166,7 +170,7 @@ def _named_linear(model: nn.Module, name: str) -> nn.Linear:
     return linear
 
 
-def _extra_tokens(model: nn.Module) -> int:
+def declared_tokens(model: nn.Module) -> int:
     """Class tokens and registers, as mmpretrain (num_extra_tokens), timm (num_prefix_tokens) or parameters say."""
     for module in model.modules():
         for key in ('num_extra_tokens', 'num_prefix_tokens'):

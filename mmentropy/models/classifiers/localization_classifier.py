@@ -11,6 +11,7 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmentropy.models.backbones.map_backbone import last_channels, map_backbone
 from mmentropy.models.heads.cam_head import CAMHead
 from mmentropy.models.necks.score_pooling import ScorePooling
 from mmentropy.models.necks.tied_pooling import TiedPooling
@@ -22,9 +23,11 @@ from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
 class LocalizationClassifier(ImageClassifier):
     """An ``ImageClassifier`` that ties its pooling neck to its head and hangs maps on its predictions.
 
-    With a ``CAMHead``, ``predict`` adds to every DataSample ``cams`` (K, h, w) raw class maps at feature resolution,
-    ``cam_labels`` (K,) and ``entropy_map`` (h, w) in nats. With any other neck and head it behaves as its base, and its
-    state dict is interchangeable with an ImageClassifier's of the same backbone and linear head.
+    A backbone that would pool is set to give its last map, or refused, for a ``CAMHead`` or one of our pooling necks;
+    see :func:`~mmentropy.models.backbones.map_backbone.map_backbone`. With a ``CAMHead``, ``predict`` adds to every
+    DataSample ``cams`` (K, h, w) raw class maps at feature resolution, ``cam_labels`` (K,) and ``entropy_map`` (h, w)
+    in nats. With any other neck and head it behaves as its base, and its state dict is interchangeable with an
+    ImageClassifier's of the same backbone and linear head.
 
     Args:
         backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg: as in the base. Bare types are
@@ -57,8 +60,11 @@ class LocalizationClassifier(ImageClassifier):
         if isinstance(map_classes, str) and map_classes not in ('gt+top5', 'all'):
             raise ValueError(f"map_classes must be 'gt+top5', 'all' or a list of classes, got {map_classes!r}")
         with DefaultScope.overwrite_default_scope('mmpretrain'):
+            if reads_map(neck) or reads_map(head):
+                backbone = map_backbone(backbone)
+            elif not isinstance(backbone, nn.Module):
+                backbone = MODELS.build(backbone)
             if isinstance(head, dict):
-                backbone = backbone if isinstance(backbone, nn.Module) else MODELS.build(backbone)
                 head = complete_head(head, backbone, data_preprocessor)
             super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
         self.map_classes = map_classes
@@ -134,6 +140,15 @@ class LocalizationClassifier(ImageClassifier):
         return torch.tensor(list(dict.fromkeys(labels + best)), device=device)
 
 
+def reads_map(part: dict | nn.Module | None) -> bool:
+    """Whether a neck or head, or the one of this config, reads the locations of the backbone's last map."""
+    if isinstance(part, dict):
+        kind = MODELS.get(part['type']) if isinstance(part['type'], str) else part['type']
+    else:
+        kind = type(part)
+    return isinstance(kind, type) and issubclass(kind, (CAMHead, TiedPooling))
+
+
 def complete_head(head: dict, backbone: nn.Module, data_preprocessor: dict | nn.Module | None) -> dict:
     """The head's config with ``in_channels`` and ``num_classes`` filled in where the rest of the model knows them."""
     head = dict(head)
@@ -144,17 +159,3 @@ def complete_head(head: dict, backbone: nn.Module, data_preprocessor: dict | nn.
     if 'num_classes' not in head:
         raise ValueError('the head needs num_classes: give it there or in the data_preprocessor of the config')
     return head
-
-
-def last_channels(backbone: nn.Module) -> int:
-    """Channels of the backbone's last map: its ``feat_dim`` where it has one, else read off one small forward pass."""
-    if isinstance(getattr(backbone, 'feat_dim', None), int):
-        return backbone.feat_dim
-    size = getattr(backbone, 'img_size', (224, 224))
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    training = backbone.training
-    backbone.eval()
-    with torch.no_grad():
-        out = backbone(torch.zeros(1, 3, *size))
-    backbone.train(training)
-    return (out[-1] if isinstance(out, tuple | list) else out).shape[1]
