@@ -40,6 +40,11 @@ def rectangle(height: int, width: int, y0: int, y1: int, x0: int, x1: int, value
     return mask
 
 
+def box_list(info: dict) -> list:
+    """The boxes of a sample as plain numbers."""
+    return info['gt_bboxes'].tolist()
+
+
 def cub(root: Path) -> Path:
     """Four images of two birds, one of them greyscale; ids are not the row numbers; CUBV2 with a size file."""
     names = ['001.Black_footed_Albatross/A_0046_18.jpg', '001.Black_footed_Albatross/A_0002_55.jpg']
