@@ -1,6 +1,6 @@
-# The demo's entropy model.
+# The demo's entropy model: entropy pooling with half of the loss on plain pooling, and the entropy-regularised loss.
 _base_ = './resnet18_partshapes.py'
 model = dict(
     neck=dict(type='mmentropy.EntropyPooling'),
-    head=dict(loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.3)),
+    head=dict(auxiliary_gap=0.5, loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.3)),
 )

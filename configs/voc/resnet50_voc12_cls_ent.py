@@ -1,12 +1,10 @@
-# Entropy pooling on binary entropy with the entropy-regularised multi-label loss; the control is
-# configs/classification/resnet50_voc12_cls.py. Our loss is the mean over the 20 classes and the host's is their sum; the
-# weight gives both the same step.
+# Entropy pooling on binary entropy, half of the loss on plain pooling, and the entropy-regularised multi-label loss; the
+# control is configs/classification/resnet50_voc12_cls.py. Our loss is the mean over the 20 classes and the host's is
+# their sum; the weight gives both the same step. λ is that of resnet18_partshapes_cls_ent.py.
 _base_ = '../classification/resnet50_voc12_cls.py'
+loss = dict(
+    _delete_=True, type='mmentropy.EntropyRegularizedLoss', lambda_=0.05, multi_label=True, loss_weight=20.0)
 model = dict(
     neck=dict(_delete_=True, type='mmentropy.EntropyPooling', entropy=dict(score='sigmoid')),
-    head=dict(
-        loss=dict(
-            _delete_=True, type='mmentropy.EntropyRegularizedLoss', lambda_=1e-4, class_reduction='sum',
-            multi_label=True,
-            loss_weight=20.0)),
+    head=dict(loss=loss, auxiliary_gap=0.5),
 )

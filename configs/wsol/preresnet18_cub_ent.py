@@ -1,6 +1,7 @@
-# PreResNet-18 with entropy pooling and the entropy-regularised loss.
+# PreResNet-18 with the whole entropy system: entropy pooling with half of the loss on plain pooling, and the
+# entropy-regularised loss.
 _base_ = './preresnet18_cub.py'
 model = dict(
     neck=dict(type='mmentropy.EntropyPooling'),
-    head=dict(loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=1e-4, class_reduction='sum')),
+    head=dict(auxiliary_gap=0.5, loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.3)),
 )

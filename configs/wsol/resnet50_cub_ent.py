@@ -1,3 +1,6 @@
-# The whole entropy system: entropy pooling and the entropy-regularised loss.
-_base_ = './resnet50_cub_er.py'
-model = dict(neck=dict(type='mmentropy.EntropyPooling'))
+# The whole entropy system: entropy pooling with half of the loss on plain pooling, and the entropy-regularised loss.
+_base_ = './resnet50_cub.py'
+model = dict(
+    neck=dict(type='mmentropy.EntropyPooling'),
+    head=dict(auxiliary_gap=0.5, loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.3)),
+)
