@@ -188,7 +188,7 @@ def maps(repeats: int, small: bool) -> list[dict]:
     @torch.inference_mode()
     def forward(images: torch.Tensor):
         features = model.extract_feat((images.float() - 127.5) / 63.75, stage='backbone')[-1]
-        return model.head.maps(features), model.head.entropy_map(features)
+        return model.head.maps(features).clamp(min=0), model.head.entropy_map(features), None  # drawn half-pixel
 
     count = 8 if small else 32
     images = [RNG.integers(0, 256, (64, 64, 3)).astype(np.uint8) for _ in range(count)]
@@ -207,8 +207,7 @@ def maps(repeats: int, small: bool) -> list[dict]:
                     side = image[:, ::-1] if mirrored else image
                     size = round(64 * scale)
                     resized = cv2.resize(side, (size, size), interpolation=cv2.INTER_CUBIC)
-                    cams, _ = forward(torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None])
-                    cams = cams.clamp(min=0)
+                    cams, _, _ = forward(torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None])
                     cams = cams.flip(-1) if mirrored else cams
                     total = total + torch.nn.functional.interpolate(cams, size=(16, 16), mode='bilinear') / 2
             results.append(total)

@@ -13,7 +13,7 @@ from .anatomy import Anatomy, dissect
 from .cam import CAM, EntropyMap, EntropyWeightedCAM
 from .explainer import Explainer, Explanation
 from .gradient import GradCAM, GradCAMPlusPlus, LayerCAM, XGradCAM
-from .grids import GRIDS, find_grid, measured_grid, measured_shift
+from .grids import GRIDS, check_grid, find_grid, measured_grid, measured_shift
 from .score_cam import ScoreCAM
 
 #: Names on the command line and in ``Localizer(method=...)``.
@@ -67,6 +67,7 @@ __all__ = [
     'ScoreCAM',
     'XGradCAM',
     'build_explainer',
+    'check_grid',
     'dissect',
     'find_grid',
     'measured_grid',

@@ -19,7 +19,7 @@ from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.views import View, view_size, views_of
 
 from .anatomy import Anatomy, dissect
-from .grids import GRIDS, find_grid, measured_shift
+from .grids import check_grid, find_grid, measured_shift
 from .watching import frozen, hooked, last_tensor, run
 
 Classes = Tensor | Sequence | int | Callable[[Tensor], Tensor] | None
@@ -125,13 +125,11 @@ class Explainer(ABC):
         score: Score = 'softmax',
     ) -> None:
         views_of((1, 1), scales)  # refuses wrong scales
-        if grid not in GRIDS:
-            raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {grid!r}')
         if class_chunk < 1:
             raise ValueError(f'class_chunk counts classes and is at least 1, got {class_chunk}')
         self.model, self.target_layer, self.classifier = model, target_layer, classifier
         self.scales, self.flip, self.class_chunk = tuple(scales), flip, class_chunk
-        self.reading, self.grid, self.score = Reading.of(reading), grid, score
+        self.reading, self.grid, self.score = Reading.of(reading), check_grid(grid), score
         self.anatomy: Anatomy | None = None
         self._shift: tuple[float, float] | None = None  # of a measured grid
         self._told = False  # that certainty is left out

@@ -27,6 +27,17 @@ PROBES = 2
 _cache: WeakKeyDictionary[nn.Module, dict[tuple, MapGrid | None]] = WeakKeyDictionary()
 
 
+def check_grid(grid: str) -> str:
+    """One of :data:`GRIDS`.
+
+    Raises:
+        ValueError: for another one.
+    """
+    if grid not in GRIDS:
+        raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {grid!r}')
+    return grid
+
+
 def find_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid: str = 'followed') -> MapGrid | None:
     """Where the locations of a layer look, for images of this size.
 
@@ -47,9 +58,7 @@ def find_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid
     Raises:
         ValueError: for another ``grid``.
     """
-    if grid not in GRIDS:
-        raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {grid!r}')
-    if grid == 'half_pixel':
+    if check_grid(grid) == 'half_pixel':
         return HALF_PIXEL
     anatomy = layer if isinstance(layer, Anatomy) else dissect(model, image[:1], layer)
     if grid == 'measured':

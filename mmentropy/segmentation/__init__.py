@@ -6,7 +6,7 @@ from mmentropy._moved import keep_old_names
 
 from .files import ImageMaps
 from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
-from .map_stages import ClassMaps, ForeignMaps, multi_scale_maps
+from .map_stages import ClassifierMaps, ClassMaps, ForeignMaps, multi_scale_maps
 from .pipeline import SeedPipeline
 from .predict import Test
 from .pseudo_masks import PseudoMasks
@@ -25,6 +25,7 @@ keep_old_names(
 
 __all__ = [
     'ClassMaps',
+    'ClassifierMaps',
     'Classify',
     'Context',
     'CrfRefine',

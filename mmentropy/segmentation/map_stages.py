@@ -11,10 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from mmentropy.explain import check_grid, dissect, find_grid, measured_shift
+from mmentropy.explain.grids import MEASURED_IMAGES
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map
+from mmentropy.ops.mapping.views import view_size, views_of
 from mmentropy.ops.seeding.seed_curve import dataset_curve
 from mmentropy.ops.seeding.seeds import scale_to_peak
 from mmentropy.registry import STAGES
@@ -23,13 +27,78 @@ from .files import ImageMaps
 from .foreign_maps import read_foreign, read_sec
 from .stage import Context, PerImageStage, one_sentence
 
-#: images (B, 3, H, W) uint8 RGB → class maps (B, C, h, w) and location entropy (B, h, w) in nats
-MapModel = Callable[[Tensor], tuple[Tensor, Tensor]]
+#: images (B, 3, H, W) uint8 RGB → class maps (B, C, h, w) as they are read, location entropy (B, h, w) in nats, and
+#: where the locations look in these images
+MapModel = Callable[[Tensor], tuple[Tensor, Tensor, MapGrid | None]]
 THRESHOLDS = np.round(np.arange(0, 1, 0.01), 2)
 
 
-def classifier_maps(config: str | Path, checkpoint: str | Path, device: str) -> MapModel:
-    """Maps of a trained ``LocalizationClassifier``: its own preprocessing, backbone, head.
+class ClassifierMaps:
+    """Maps of a ``LocalizationClassifier``: its own preprocessing, backbone, head. A :data:`MapModel`.
+
+    Args:
+        model: the classifier, in evaluation mode.
+        reading: how maps are read, see :class:`~mmentropy.ops.mapping.reading.Reading`.
+        grid: one of :data:`mmentropy.explain.GRIDS`; ``measured`` needs a call of :meth:`measure`.
+
+    Raises:
+        ValueError: if the model's head gives no maps, or for another reading or grid.
+
+    >>> from mmentropy.models import LocalizationClassifier
+    >>> backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    >>> head = dict(type='mmentropy.CAMHead', num_classes=3)
+    >>> model = LocalizationClassifier(backbone, dict(type='GlobalAveragePooling'), head).eval()
+    >>> maps, entropy, grid = ClassifierMaps(model)(torch.zeros(2, 3, 64, 64))
+    >>> maps.shape, entropy.shape, grid.start, grid.step
+    (torch.Size([2, 3, 2, 2]), torch.Size([2, 2, 2]), (0.0, 0.0), (32.0, 32.0))
+    """
+
+    def __init__(self, model: Any, reading: Reading | dict | str = 'relu', grid: str = 'followed') -> None:
+        if not hasattr(getattr(model, 'head', None), 'maps'):
+            raise ValueError(f'maps need a LocalizationClassifier with a CAMHead, got {type(model).__name__}')
+        self.model, self.reading, self.grid = model, Reading.of(reading), check_grid(grid)
+        self.shift = (0.0, 0.0)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, MapGrid | None]:
+        inputs = self._inputs(images)
+        features = self.model.extract_feat(inputs, stage='backbone')[-1]
+        entropy = self.model.head.entropy_map(features)
+        maps = read_maps(self.model.head.maps(features), entropy, features, self.reading)
+        return maps, entropy, self._grid(inputs)
+
+    def measure(self, images: Sequence[np.ndarray]) -> None:
+        """Let the gradients on these (H, W, 3) images say how far the weights move the grid; their mean counts."""
+        shifts = []
+        for image in images:
+            inputs = self._inputs(torch.from_numpy(image).permute(2, 0, 1)[None])
+            anatomy = dissect(self.model, inputs, 'backbone')
+            followed = find_grid(self.model, anatomy, inputs)
+            if followed is not None:
+                shifts.append(measured_shift(self.model, anatomy, inputs, followed))
+        if shifts:
+            dy, dx = np.mean(shifts, axis=0).tolist()
+            self.shift = (dy, dx)
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        # The host's readers give BGR, and its preprocessor turns it round as the model was trained.
+        return self.model.data_preprocessor({'inputs': images.flip(1)})['inputs']
+
+    def _grid(self, inputs: Tensor) -> MapGrid | None:
+        if self.grid == 'half_pixel':
+            return HALF_PIXEL
+        found = find_grid(self.model, 'backbone', inputs)
+        return found and found.shifted(self.shift)
+
+
+def classifier_maps(
+    config: str | Path,
+    checkpoint: str | Path,
+    device: str,
+    reading: Reading | dict | str = 'relu',
+    grid: str = 'followed',
+) -> ClassifierMaps:
+    """Maps of a trained classifier; see :class:`ClassifierMaps`.
 
     Raises:
         ValueError: if the config's head gives no maps.
@@ -37,51 +106,38 @@ def classifier_maps(config: str | Path, checkpoint: str | Path, device: str) -> 
     from mmentropy.engine.model_loading import load_model
 
     model = load_model(str(config), checkpoint, device).model
-    if not hasattr(getattr(model, 'head', None), 'maps'):
-        raise ValueError(f'{config}: maps need a LocalizationClassifier with a CAMHead')
-
-    @torch.inference_mode()
-    def maps(images: Tensor) -> tuple[Tensor, Tensor]:
-        # The host's readers give BGR, and its preprocessor turns it round as the model was trained.
-        inputs = model.data_preprocessor({'inputs': images.flip(1)})['inputs']
-        features = model.extract_feat(inputs, stage='backbone')[-1]
-        return model.head.maps(features), model.head.entropy_map(features)
-
-    return maps
+    try:
+        return ClassifierMaps(model, reading, grid)
+    except ValueError as error:
+        raise ValueError(f'{config}: {error}') from None
 
 
 def multi_scale_maps(
     model: MapModel, images: Sequence[np.ndarray], scales: Sequence[float], flip: bool, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    """Class maps (negative values cut) summed, and entropy averaged, over scales and mirror images.
+    """Class maps summed, and entropy averaged, over scales and mirror images, each drawn in its place over the image.
 
     Args:
         model: see :data:`MapModel`.
         images: of one shape (H, W, 3), uint8.
         scales: factors of the image's size.
-        flip: also the mirror image, in the same batch.
+        flip: also the mirror image; the mean of both counts once.
         size: (h, w) of the result.
 
     Returns:
         (B, C, h, w) and (B, h, w).
     """
-    height, width = images[0].shape[:2]
-    maps, entropies = [], []
-    for scale in scales:
-        target = max(1, round(width * scale)), max(1, round(height * scale))
-        resized = images if scale == 1 else [cv2.resize(i, target, interpolation=cv2.INTER_CUBIC) for i in images]
-        batch = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)
-        if flip:
-            batch = torch.cat([batch, batch.flip(-1)])
-        cams, entropy = model(batch)
-        both = torch.cat([cams.float().clamp(min=0), entropy.float()[:, None]], dim=1)
-        if flip:
-            plain, mirrored = both.chunk(2)
-            both = (plain + mirrored.flip(-1)) / 2
-        both = F.interpolate(both, size=size, mode='bilinear', align_corners=False)
-        maps.append(both[:, :-1])
-        entropies.append(both[:, -1])
-    return torch.stack(maps).sum(dim=0), torch.stack(entropies).mean(dim=0)
+    whole = (images[0].shape[0], images[0].shape[1])
+    views = views_of(whole, scales, flip)
+    maps, entropies = torch.zeros(()), torch.zeros(())
+    for view in views:
+        resized = images
+        if view.size != whole:
+            resized = [cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_CUBIC) for image in images]
+        cams, entropy, grid = model(view.turned(torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)))
+        drawn = view.drawn(torch.cat([cams.float(), entropy.float()[:, None]], dim=1), size, grid)
+        maps, entropies = maps + drawn[:, :-1], entropies + drawn[:, -1]
+    return maps / (2 if flip else 1), entropies / len(views)
 
 
 class MapStage(PerImageStage):
@@ -153,8 +209,11 @@ class ClassMaps(MapStage):
         stride: int = 4,
         batch_size: int = 8,
         threshold: float = 0.15,
+        reading: Reading | dict | str = 'relu',
+        grid: str = 'followed',
     ) -> None:
         super().__init__(name, source, threshold)
+        self.reading, self.grid = Reading.of(reading), check_grid(grid)
         self.config, self.checkpoint = config, checkpoint
         self.scales, self.flip, self.stride, self.batch_size = tuple(scales), flip, stride, batch_size
         self._model: MapModel | None = None
@@ -167,7 +226,11 @@ class ClassMaps(MapStage):
         if self._model is None:
             folder = ctx.folder(self.source or '')
             config, checkpoint = self.config or folder / 'config.py', self.checkpoint or folder / 'model.pth'
-            self._model = classifier_maps(config, checkpoint, ctx.device)
+            model = classifier_maps(config, checkpoint, ctx.device, self.reading, self.grid)
+            if self.grid == 'measured':
+                # The first of the set, so that every process of a run moves the maps alike.
+                model.measure([ctx.data.image(key) for key in ctx.data.ids()[:MEASURED_IMAGES]])
+            self._model = model
         return self._model
 
     def process(self, ctx: Context, key: str) -> None:
@@ -175,7 +238,7 @@ class ClassMaps(MapStage):
 
     def _write(self, ctx: Context, batch: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
         size = batch[0][1].shape[:2]
-        small = (-(-size[0] // self.stride), -(-size[1] // self.stride))
+        small = view_size(size, self.stride)
         maps, entropy = multi_scale_maps(
             self.model(ctx), [image for _, image, _ in batch], self.scales, self.flip, small
         )

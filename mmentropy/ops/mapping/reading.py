@@ -64,8 +64,8 @@ class Reading:
         """A preset.
 
         Args:
-            name: ``protocol`` (the raw map), ``certain`` (relu, certain) or ``certain+spread`` (and one step with
-                p = 4).
+            name: ``protocol`` (the raw map), ``relu``, ``certain`` (relu, certain) or ``certain+spread`` (and one step
+                with p = 4).
 
         Raises:
             ValueError: for another name.
@@ -106,6 +106,7 @@ class Reading:
 #: The presets, by name.
 READINGS = {
     'protocol': Reading(),
+    'relu': Reading(relu=True),
     'certain': Reading(relu=True, certain=True),
     'certain+spread': Reading(relu=True, certain=True, spread=1),
 }

@@ -154,13 +154,14 @@ def test_half_precision_and_gradients():
 def test_readings_from_configs():
     assert Reading.of({'relu': True, 'certain': True}) == Reading.named('certain')
     assert Reading.of(Reading(spread=2)) == Reading(spread=2)
-    assert [(r.needs_entropy, r.needs_features) for r in READINGS.values()] == [
-        (False, False),
-        (True, False),
-        (True, True),
-    ]
+    assert {name: (r.relu, r.needs_entropy, r.needs_features) for name, r in READINGS.items()} == {
+        'protocol': (False, False, False),
+        'relu': (True, False, False),
+        'certain': (True, True, False),
+        'certain+spread': (True, True, True),
+    }
     for bad, told in (
-        ('sure', 'protocol, certain, certain'),
+        ('sure', 'protocol, relu, certain, certain'),
         ({'sure': True}, "no 'sure'"),
         ({'temperature': 0}, 'temperature'),
         ({'power': -1}, 'power'),

@@ -1,0 +1,147 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Where the maps of the pipeline are drawn, and how they are read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+
+from mmentropy.explain import find_grid, measured_shift
+from mmentropy.ops.certainty.entropy import location_entropy
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.reading import read_maps
+from mmentropy.segmentation import ClassifierMaps, ClassMaps, Context, ImageMaps, multi_scale_maps
+from mmentropy.segmentation.map_stages import classifier_maps
+
+SIZE, SIDE = 192, 44
+
+CONFIG = dict(
+    default_scope='mmpretrain',
+    data_preprocessor=dict(num_classes=5, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True),
+    model=dict(
+        type='mmentropy.LocalizationClassifier',
+        backbone=dict(type='ResNet', depth=18, base_channels=4, stem_channels=4, strides=(1, 2, 1, 1)),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='mmentropy.CAMHead', num_classes=5, in_channels=32, multi_label=True),
+    ),
+)
+
+
+def brightness(images: torch.Tensor, grid: MapGrid | None | str = 'padded'):
+    """Two maps at stride 8, from 3×3 kernels of stride 2 with padding: location j looks at pixel 8j."""
+    maps = images.float().mean(1, keepdim=True) / 255
+    for _ in range(3):
+        maps = F.avg_pool2d(maps, 3, 2, 1)
+    if grid == 'padded':
+        grid = MapGrid((0, 0), (8, 8), tuple(images.shape[2:]))
+    return torch.cat([maps, 1 - maps], 1), maps[:, 0], grid
+
+
+def off_by(maps: torch.Tensor, corners: np.ndarray) -> np.ndarray:
+    """Pixels (y, x) from the squares to the centroids of their (N, h, w) maps, the mean over all."""
+    weight = maps.double().numpy()
+    rows, columns = (np.arange(n) * SIZE / n + (SIZE / n - 1) / 2 for n in weight.shape[1:])
+    found = np.stack([weight.sum(2) @ rows, weight.sum(1) @ columns], 1) / weight.sum((1, 2))[:, None]
+    return (found - corners - (SIDE - 1) / 2).mean(0)
+
+
+@pytest.mark.parametrize('scales', [(1,), (0.5,), (1, 0.5, 1.5)])
+@pytest.mark.parametrize('flip', [False, True])
+def test_a_bright_square_is_where_its_map_is_at_every_scale_mirrored_or_not(scales, flip):
+    corners = np.array([(50 + i, 93 - i) for i in range(16)])  # every phase of a step
+    images = [np.zeros((SIZE, SIZE, 3), np.uint8) for _ in corners]
+    for image, (y, x) in zip(images, corners):
+        image[y : y + SIDE, x : x + SIDE] = 255
+    maps, entropy = multi_scale_maps(brightness, images, scales, flip, (SIZE // 4, SIZE // 4))
+    assert np.abs(off_by(maps[:, 0], corners)).max() < 0.3
+    assert np.abs(off_by(entropy, corners)).max() < 0.3
+    np.testing.assert_allclose(maps.sum(1)[:, 8:-8, 8:-8], len(scales), atol=1e-5)  # two maps that add up to one
+    # Half-pixel drawing is off by (8 - 1)/2 pixels of each view; the mirrored views take it back in x alone.
+    drawn = multi_scale_maps(lambda x: brightness(x, None), images, scales, flip, (SIZE // 4, SIZE // 4))[0]
+    off = np.mean([(8 - 1) / 2 / scale for scale in scales])
+    assert off_by(drawn[:, 0], corners) == pytest.approx((off, 0 if flip else off), abs=0.4)
+
+
+@pytest.fixture
+def classifier(tmp_path):
+    """Config and checkpoint of an untrained classifier."""
+    import mmentropy.models  # noqa: F401
+    from mmentropy.engine.model_loading import load_model
+
+    torch.manual_seed(0)
+    Config(CONFIG).dump(tmp_path / 'config.py')
+    model = load_model(Config(CONFIG), random_weights=True, device='cpu').model
+    torch.nn.init.normal_(model.head.fc.weight)
+    torch.save({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
+    return tmp_path / 'config.py', tmp_path / 'model.pth', model
+
+
+@pytest.fixture
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('reading', ['protocol', 'relu', 'certain', {'relu': True, 'spread': 1, 'power': 2}])
+def test_maps_of_a_classifier_are_read(classifier, pictures, reading):
+    config, checkpoint, model = classifier
+    maps, entropy, grid = classifier_maps(config, checkpoint, 'cpu', reading)(
+        torch.tensor(pictures).permute(0, 3, 1, 2)
+    )
+    with torch.no_grad():
+        # Colours in the order of the file, as the readers give BGR and the preprocessor turns it round.
+        features = model.backbone((torch.tensor(pictures).permute(0, 3, 1, 2) - 127.5) / 127.5)[-1]
+        raw = F.conv2d(features, model.head.fc.weight[:, :, None, None])
+        uncertain = location_entropy(features, model.head.fc.weight, model.head.fc.bias, 'sigmoid')
+        expected = read_maps(raw, uncertain, features, reading)
+    torch.testing.assert_close(entropy, uncertain)
+    torch.testing.assert_close(maps, expected)
+    assert (maps.min() < 0) == (reading == 'protocol')
+    assert grid == MapGrid((0, 0), (8, 8), (64, 96))
+
+
+def test_the_grid_is_followed_measured_or_half_pixel(classifier, pictures):
+    model = classifier[2]
+    batch = torch.tensor(pictures).permute(0, 3, 1, 2)
+    assert ClassifierMaps(model, grid='half_pixel')(batch)[2] is None
+    measured = ClassifierMaps(model, grid='measured')
+    measured.measure(list(pictures))
+    inputs = (batch - 127.5) / 127.5
+    followed = find_grid(model, 'backbone', inputs)
+    dy, dx = np.mean([measured_shift(model, 'backbone', one[None], followed) for one in inputs], axis=0)
+    assert max(abs(dy), abs(dx)) > 0.1
+    assert measured(batch)[2].start == pytest.approx((dy, dx))
+    # The weights move it by as many pixels of any input.
+    assert measured(F.interpolate(batch.float(), scale_factor=2).to(torch.uint8))[2].start == pytest.approx((dy, dx))
+
+
+def test_the_stage_measures_on_the_first_images_of_the_set_whatever_is_asked_for(classifier, voc, tmp_path):
+    config, checkpoint, _ = classifier
+    options = dict(config=str(config), checkpoint=str(checkpoint), grid='measured', scales=[1.0], batch_size=2)
+    shifts = []
+    for key in voc.ids()[-2:]:
+        stage = ClassMaps(**options)
+        ctx = Context(tmp_path, voc, quiet=True, device='cpu')
+        ctx.folder('maps').mkdir(exist_ok=True)
+        stage.process(ctx, key)
+        shifts.append(stage.model(ctx).shift)
+        assert ImageMaps.load(stage.output(ctx, key)).maps.shape[1:] == (16, 16)
+    assert shifts[0] == shifts[1] != (0.0, 0.0)
+
+
+def test_a_model_without_maps_is_refused():
+    from mmpretrain.models import ImageClassifier
+
+    head = dict(type='LinearClsHead', num_classes=3, in_channels=512)
+    model = ImageClassifier(dict(type='ResNet', depth=18), dict(type='GlobalAveragePooling'), head)
+    with pytest.raises(ValueError, match='maps need a LocalizationClassifier with a CAMHead, got ImageClassifier'):
+        ClassifierMaps(model)
+
+
+def test_the_stage_refuses_another_reading_or_grid():
+    with pytest.raises(ValueError, match=r"reading must be one of protocol, .*got 'sure'"):
+        ClassMaps(reading='sure')
+    with pytest.raises(ValueError, match="grid must be one of followed, measured, half_pixel, got 'aligned'"):
+        ClassMaps(grid='aligned')
