@@ -30,7 +30,7 @@ CONFIG = dict(
 )
 
 
-def brightness(images: torch.Tensor, grid: MapGrid | None | str = 'padded'):
+def brightness(images: torch.Tensor, grid: MapGrid | str | None = 'padded'):
     """Two maps at stride 8, from 3×3 kernels of stride 2 with padding: location j looks at pixel 8j."""
     maps = images.float().mean(1, keepdim=True) / 255
     for _ in range(3):
