@@ -19,6 +19,14 @@ from mmentropy.experiments.map_evaluation import (
 )
 
 
+def threshold_or_rule(text: str) -> float | str:
+    """A number, or a rule's name as it is: the metric says which names there are."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_map_arguments(parser)
@@ -26,7 +34,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iou-thrs', nargs='+', type=int, default=[30, 50, 70], metavar='PERCENT')
     parser.add_argument('--contours', choices=['all', 'largest'], default='all', help='V2, or V1 (largest contour)')
     parser.add_argument('--cam-interval', type=positive_float, default=0.001, help='distance between thresholds')
-    parser.add_argument('--threshold', type=float, help='also report the figures at this threshold (@fixed)')
+    parser.add_argument(
+        '--threshold',
+        type=threshold_or_rule,
+        help='also report the figures at this threshold (@fixed), or where each map has its own: auto, entropy_area, '
+        'mean_share, otsu (@auto, …)',
+    )
     parser.add_argument('--threshold-from', metavar='JSON', help="also report them at another split's (@transfer)")
     return parser.parse_args()
 

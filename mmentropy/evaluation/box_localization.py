@@ -19,12 +19,13 @@ from mmentropy.ops.localizing.protocol import (
     quantize_map,
     thresholds_of,
 )
+from mmentropy.ops.localizing.threshold_rules import own_threshold
 from mmentropy.registry import METRICS
 from mmentropy.structures import PRED_LABEL, PRED_SCORE
 
 from .counting import CountingMetric, Counts, add_counts
 from .samples import Case
-from .thresholds import given_thresholds
+from .thresholds import given_thresholds, rule_of
 
 TOP1, TOP5 = 'Top1-Loc', 'Top5-Loc'
 #: Counts are named: how many cases hit at each threshold, for a δ or a Top-k; how many cases a Top-k could judge.
@@ -57,7 +58,9 @@ class BoxLocalizationMetric(CountingMetric):
         cam_interval: distance between thresholds.
         eval_size: (height, width) or side in pixels at which maps and boxes are compared.
         interpolation: how maps are enlarged.
-        threshold: ``oracle``; a number, or one for each of '30', '50', …, 'Top1-Loc', 'Top5-Loc' (suffix ``@fixed``).
+        threshold: ``oracle``; a number, or one for each of '30', '50', …, 'Top1-Loc', 'Top5-Loc' (suffix ``@fixed``);
+            or a rule by which each map chooses its own (``@auto``, ``@entropy_area``, ``@mean_share``, ``@otsu``), see
+            :mod:`mmentropy.ops.localizing.threshold_rules`.
         threshold_from: JSON of another split's figures, whose thresholds are used (suffix ``@transfer``).
         box_strategy: adds ``Top5-Loc-error``, the share of images for which none of five (class, box) guesses is right
             at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see
@@ -108,6 +111,7 @@ class BoxLocalizationMetric(CountingMetric):
         self.eval_size = (int(height), int(width))
         #: What has a threshold of its own, and hits of its own.
         self.names = (*map(str, self.iou_thrs), *((TOP1, TOP5) if 50 in self.iou_thrs else ()))
+        self.rule = rule_of(threshold)
         self.given = given_thresholds(self.names, threshold, threshold_from, self.prefix)
         # thresholds that were given follow the protocol's, so that they are met exactly; the maxima do not see them
         extra = sorted({value for chosen in self.given.values() for value in chosen.values()})
@@ -123,10 +127,11 @@ class BoxLocalizationMetric(CountingMetric):
         return counts
 
     def _count_class(self, case: Case, label: int, boxes: np.ndarray) -> Counts:
-        """(T,) hits of one class of one image, for each of ``names``."""
-        img = quantize_map(case.normalized_map(label, self.localizer, self.eval_size, self.interpolation))
+        """(T,) hits of one class of one image, for each of ``names``; the map's own threshold comes last."""
+        cam = case.normalized_map(label, self.localizer, self.eval_size, self.interpolation)
+        own = [] if self.rule is None else [own_threshold(cam, self.rule)]
         truths = scale_boxes(boxes, case.size, self.eval_size)
-        best = best_iou_by_threshold(img, truths, self.thresholds, self.contours)
+        best = best_iou_by_threshold(quantize_map(cam), truths, np.append(self.thresholds, own), self.contours)
         hit = dict(zip(self.iou_thrs, hits(best, self.iou_thrs).T))
         counts = {'cases': np.array(1)} | {f'{HITS}{delta}': hit[delta] for delta in self.iou_thrs}
         if 50 in self.iou_thrs:
@@ -153,6 +158,8 @@ class BoxLocalizationMetric(CountingMetric):
             at = {name: int(np.flatnonzero(self.thresholds == t)[-1]) for name, t in chosen.items() if name in accuracy}
             results |= self._named({name: accuracy[name][index] for name, index in at.items()}, '', f'@{suffix}')
             results |= {f'threshold@{name}@{suffix}': float(self.thresholds[index]) for name, index in at.items()}
+        if self.rule is not None:
+            results |= self._named({name: curve[-1] for name, curve in accuracy.items()}, '', f'@{self.rule}')
         if self.box_strategy is not None:
             results['Top5-Loc-error'] = float(100 - 100 * totals['guessed'] / totals['cases'])
         return results

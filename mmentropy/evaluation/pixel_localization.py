@@ -20,12 +20,13 @@ from mmentropy.ops.localizing.pixel_metrics import (
     upsample_on_device,
 )
 from mmentropy.ops.localizing.protocol import current_localizer
+from mmentropy.ops.localizing.threshold_rules import own_threshold
 from mmentropy.registry import METRICS
 from mmentropy.structures import CAMS
 
 from .counting import UNIT, CountingMetric, Counts
 from .samples import Case
-from .thresholds import given_thresholds
+from .thresholds import given_thresholds, rule_of
 
 #: What a threshold is chosen for. F1⁻ is read at the threshold of F1⁺: its own best would be to find nothing.
 CHOSEN = ('IoU', 'F1+', 'pooled-IoU', 'pooled-F1+')
@@ -57,7 +58,8 @@ class PixelLocalizationMetric(CountingMetric):
         localizer: the map, see :func:`mmentropy.ops.localizing.protocol.localization_map`.
         cam_interval: distance between thresholds.
         eval_size: (height, width) or side in pixels at which maps and masks are compared.
-        threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'.
+        threshold: ``oracle``; a number, or one for each of 'IoU', 'F1+', 'pooled-IoU', 'pooled-F1+'; or a rule by which
+            each image's map chooses its own, as in ``BoxLocalizationMetric`` (``IoU@auto``, …).
         threshold_from: JSON of another split's figures.
         grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
             ``cv2.resize`` does whatever it says, for comparison with published figures.
@@ -88,6 +90,7 @@ class PixelLocalizationMetric(CountingMetric):
         self.localizer = current_localizer(localizer)
         height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
         self.eval_size = (int(height), int(width))
+        self.rule = rule_of(threshold)
         self.given = given_thresholds(CHOSEN, threshold, threshold_from, self.prefix)
         extra = [value for chosen in self.given.values() for value in chosen.values()]
         self.edges, self.protocol = histogram_edges(cam_interval, extra)
@@ -98,15 +101,21 @@ class PixelLocalizationMetric(CountingMetric):
         masks, left_out = case.class_masks(), case.left_out()
         left_out = None if left_out is None else resize_mask(left_out, self.eval_size)
         maps = [self._scores(case, label) for label in case.labels]
-        histogram = self._histogram(torch.stack(maps).amax(0) if len(maps) > 1 else maps[0], mask, left_out)
+        scores = torch.stack(maps).amax(0) if len(maps) > 1 else maps[0]
+        histogram = self._histogram(scores, mask, left_out)
         by_class = [histogram] * len(maps)
         if masks is not None:
             masks = [resize_mask(one, self.eval_size) for one in masks]
             if len(masks) > 1 or not np.array_equal(masks[0], mask):
                 by_class = [self._histogram(*pair, left_out) for pair in zip(maps, masks)]
         confusion = confusions(histogram)
+        if self.rule is not None:  # at the map's own threshold last; a rule's foreground lies above it, not at it
+            own = own_threshold(scores.cpu().numpy(), self.rule) + 1e-12
+            own_histogram = self._histogram(scores, mask, left_out, np.array([0.0, own, 2.0]))
+            confusion = np.append(confusion, confusions(own_histogram)[:, -1:], axis=1)
         per_image = np.stack([iou_score(confusion), *dice_scores(confusion)])
         return {
+            **({} if self.rule is None else {'own': confusion[:, -1]}),
             'images': np.array(1),
             'union_only': np.array(masks is None),
             'histogram': histogram,
@@ -125,6 +134,8 @@ class PixelLocalizationMetric(CountingMetric):
         results |= self._at_best(curves)
         for suffix, chosen in self.given.items():
             results |= self._at_given(curves, suffix, chosen)
+        if self.rule is not None:
+            results |= {f'{name}@{self.rule}': float(curve[-1]) for name, curve in curves.items()}
         return results
 
     def _areas(self, totals: Counts) -> dict[str, float]:
@@ -155,6 +166,8 @@ class PixelLocalizationMetric(CountingMetric):
     def _curves(self, totals: Counts) -> dict[str, np.ndarray]:
         """Each score over all edges, in per cent."""
         pooled = confusions(totals['histogram'])
+        if self.rule is not None:
+            pooled = np.append(pooled, totals['own'][:, None], axis=1)
         means = 100 * (totals['scores'] / UNIT) / np.maximum(totals['scored'], 1)[:, None]
         fore, back = dice_scores(pooled)
         curves = dict(zip(('IoU', 'F1+', 'F1-'), means))
@@ -168,11 +181,13 @@ class PixelLocalizationMetric(CountingMetric):
         """Bins between extra thresholds joined to the protocol's."""
         return np.add.reduceat(histogram, self.protocol[:-1], axis=-1)
 
-    def _histogram(self, scores: torch.Tensor, mask: np.ndarray, left_out: np.ndarray | None) -> np.ndarray:
+    def _histogram(
+        self, scores: torch.Tensor, mask: np.ndarray, left_out: np.ndarray | None, edges: np.ndarray | None = None
+    ) -> np.ndarray:
         """(2, B) scores of background and foreground, counted on the scores' device."""
         device = scores.device
         ignore = None if left_out is None else torch.from_numpy(left_out).to(device)
-        edges = torch.from_numpy(self.edges).to(device)
+        edges = torch.from_numpy(self.edges if edges is None else edges).to(device)
         return score_histogram(scores, torch.from_numpy(mask).to(device), ignore, edges).cpu().numpy()
 
     def _scores(self, case: Case, label: int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Which threshold a figure was computed at: the best on the same split, a given one, or one chosen on another split.
+"""Which threshold a figure was computed at: the best on the same split, a given one, one chosen on another split, or
+one that each map chooses for itself.
 
 A metric that chooses thresholds reports them as ``threshold@NAME`` beside its figures. So the JSON of the figures on
 the validation split, as ``tools/test.py`` and ``tools/eval_maps.py`` write it, is all that the test split needs.
@@ -12,9 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmentropy.ops.localizing.threshold_rules import THRESHOLD_RULES
 from mmentropy.safe_files import load_json, remove_partial, write_whole
 
 KEY = 'threshold@'
+#: Rules by which each map chooses its own threshold.
+RULES = ('auto', *THRESHOLD_RULES)
 
 
 def save_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
@@ -80,6 +84,15 @@ def use_thresholds_from(evaluator: dict | list, path: str | Path) -> dict | list
     return evaluator
 
 
+def rule_of(threshold: str | float | Mapping[str, float]) -> str | None:
+    """The option ``threshold`` of a metric where it names a rule of :data:`RULES`, else None.
+
+    >>> rule_of('auto'), rule_of('oracle'), rule_of(0.2)
+    ('auto', None, None)
+    """
+    return threshold if isinstance(threshold, str) and threshold in RULES else None
+
+
 def given_thresholds(
     names: tuple[str, ...], threshold: str | float | Mapping[str, float], threshold_from: str | Path | None, prefix: str
 ) -> dict[str, dict[str, float]]:
@@ -87,8 +100,8 @@ def given_thresholds(
 
     Args:
         names: what a threshold is chosen for (``30``, ``50``, …, ``Top1-Loc``).
-        threshold: ``oracle`` (nothing given), ``transfer`` (``threshold_from`` says which), a number for all names, or
-            a number for each name.
+        threshold: ``oracle`` or a rule (nothing given), ``transfer`` (``threshold_from`` says which), a number for all
+            names, or a number for each name.
         threshold_from: JSON of another split's figures, or None.
         prefix: the metric's prefix in that JSON.
 
@@ -98,8 +111,9 @@ def given_thresholds(
     given: dict[str, dict[str, float]] = {}
     if threshold == 'transfer' and threshold_from is None:
         raise ValueError("threshold='transfer' needs threshold_from, the JSON of the figures on another split")
-    if isinstance(threshold, str) and threshold not in ('oracle', 'transfer'):
-        raise ValueError(f"threshold must be 'oracle', 'transfer', a number or a dict, got {threshold!r}")
+    if isinstance(threshold, str) and threshold not in ('oracle', 'transfer', *RULES):
+        rules = ', '.join(map(repr, RULES))
+        raise ValueError(f"threshold must be 'oracle', 'transfer', {rules}, a number or a dict, got {threshold!r}")
     if isinstance(threshold, Mapping):
         missing = [name for name in names if name not in threshold]
         if missing:

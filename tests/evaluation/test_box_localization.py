@@ -13,6 +13,7 @@ from samples import evaluate, make_sample, make_samples
 from wsol_brute_force import iou_by_threshold
 
 from mmentropy.evaluation import BoxLocalizationMetric, save_metrics
+from mmentropy.ops.localizing.threshold_rules import own_threshold
 
 SIZE = 56
 TINY = {'eval_size': SIZE, 'cam_interval': 0.01}
@@ -106,6 +107,28 @@ def test_fixed_thresholds_are_met_exactly_and_do_not_move_the_maximum():
     assert results['wsol/Top5-Loc@fixed'] == pytest.approx(at['Top5-Loc'])
 
 
+@pytest.mark.parametrize('rule', ['auto', 'entropy_area', 'mean_share', 'otsu'])
+@pytest.mark.parametrize('contours', ['all', 'largest'])
+def test_every_map_chooses_its_own_threshold(rule, contours):
+    samples = make_samples(24)
+    options = dict(contours=contours, **TINY)
+    results = evaluate(BoxLocalizationMetric(threshold=rule, **options), samples)
+    oracle = evaluate(BoxLocalizationMetric(**options), samples)
+    assert {key: value for key, value in results.items() if not key.endswith(f'@{rule}')} == oracle
+    # One image at a time, each at the fixed threshold that its drawn map chooses.
+    alone = []
+    for sample in samples:
+        row = sample['cam_labels'].tolist().index(int(sample['gt_label'][0]))
+        cam = cv2.resize(sample['cams'].numpy()[row], (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        cam = (cam - cam.min()) / (cam.max() - cam.min())
+        fixed = BoxLocalizationMetric(threshold=own_threshold(cam, rule), **options)
+        alone.append(evaluate(fixed, [sample]))
+    for name in ('BoxAccV2', 'BoxAcc@30', 'BoxAcc@70', 'GT-known', 'Top1-Loc', 'Top5-Loc'):
+        expected = np.mean([found[f'wsol/{name}@fixed'] for found in alone])
+        assert results[f'wsol/{name}@{rule}'] == pytest.approx(expected), name
+    assert 0 < results[f'wsol/BoxAccV2@{rule}'] < 100
+
+
 def test_thresholds_transfer_from_the_validation_split(tmp_path):
     val, test = make_samples(20, seed=1), make_samples(24)
     chosen = evaluate(BoxLocalizationMetric(**TINY), val)
@@ -194,6 +217,7 @@ def test_bad_samples_are_named(change, error, message):
         ({'threshold': 1.5}, 'threshold must be a number from 0 to below 1, found 1.5'),
         ({'threshold': {'30': 0.2}}, 'threshold has no entry for'),
         ({'threshold': 'transfer'}, 'needs threshold_from'),
+        ({'threshold': 'triangle'}, "'auto', 'entropy_area', 'mean_share', 'otsu'"),
         ({'cam_interval': 0}, 'interval'),
     ],
 )

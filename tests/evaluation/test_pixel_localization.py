@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from samples import evaluate, make_sample, make_samples, make_scenes
 
 from mmentropy.evaluation import PixelLocalizationMetric, save_metrics
+from mmentropy.ops.localizing.threshold_rules import own_threshold
 
 SIZE = 56
 TINY = {'eval_size': SIZE, 'cam_interval': 0.01}
@@ -88,6 +89,23 @@ def test_figures_are_the_protocols():
         cam, mask, valid = prepared(s)
         ious.append(((cam >= 0.333) & mask).sum() / (((cam >= 0.333) | mask) & valid).sum())
     assert results['wsol/IoU@fixed'] == pytest.approx(100 * np.mean(ious), abs=1e-6)
+
+
+@pytest.mark.parametrize('rule', ['auto', 'mean_share'])
+def test_every_map_chooses_its_own_threshold(rule):
+    samples = make_samples(16)
+    results = evaluate(PixelLocalizationMetric(threshold=rule, **TINY), samples)
+    oracle = evaluate(PixelLocalizationMetric(**TINY), samples)
+    assert {key: value for key, value in results.items() if not key.endswith(f'@{rule}')} == oracle
+    counts = []
+    for cam, mask, valid in map(prepared, samples):
+        found = cam > own_threshold(cam, rule)
+        counts.append([(a & b & valid).sum() for a, b in ((found, mask), (found, ~mask), (~found, mask))])
+    tp, fp, fn = np.array(counts).T
+    assert results[f'wsol/IoU@{rule}'] == pytest.approx(100 * np.mean(tp / (tp + fp + fn)), abs=1e-6)
+    assert results[f'wsol/F1+@{rule}'] == pytest.approx(100 * np.mean(2 * tp / (2 * tp + fp + fn)), abs=1e-6)
+    pooled = 100 * tp.sum() / (tp + fp + fn).sum()
+    assert results[f'wsol/pooled-IoU@{rule}'] == pytest.approx(pooled)
 
 
 def test_transfer(tmp_path):

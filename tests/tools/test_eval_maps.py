@@ -128,12 +128,20 @@ def test_thresholds_travel(world):
     assert test['wsol/BoxAccV2@fixed'] < test['wsol/MaxBoxAccV2']
 
 
+def test_every_map_chooses_its_own_threshold(world):
+    assert evaluate(world, '--threshold', 'auto', '--out', str(world / 'auto.json')).code == 0
+    found = json.loads((world / 'auto.json').read_text())
+    assert 0 < found['wsol/BoxAccV2@auto'] <= found['wsol/MaxBoxAccV2']
+    assert found['settings']['threshold'] == 'auto'
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
         (('--eval-size', '0'), '--eval-size is a side, or height and width'),
         (('--threshold-from', 'none.json'), 'none.json does not exist'),
         (('--threshold', '2'), 'threshold must be a number from 0 to below 1'),
+        (('--threshold', 'best'), "threshold must be 'oracle', 'transfer', 'auto'"),
         (('--predictions', 'none.csv'), 'none.csv does not exist'),
         (('--iou-thrs', '0'), 'iou_thrs are whole per cent'),
     ],
