@@ -60,6 +60,12 @@ def find_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid
     """
     if check_grid(grid) == 'half_pixel':
         return HALF_PIXEL
+    # What is computed in inference mode can neither be followed nor has gradients; a copy outside of it can and has.
+    with torch.inference_mode(False):
+        return _found_grid(model, layer, image.clone() if image.is_inference() else image, grid)
+
+
+def _found_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid: str) -> MapGrid | None:
     anatomy = layer if isinstance(layer, Anatomy) else dissect(model, image[:1], layer)
     if grid == 'measured':
         return measured_grid(model, anatomy, image)
@@ -188,3 +194,66 @@ def _centroid(weight: Tensor) -> tuple[float, float]:
     total = weight.sum()
     rows, columns = (torch.arange(n, dtype=torch.float64) for n in weight.shape)
     return float((weight.sum(1) * rows).sum() / total), float((weight.sum(0) * columns).sum() / total)
+
+
+#: A network that gives its last map itself, as a backbone does.
+LAST_MAP = Anatomy(layer=None, name='', classifier=None, pooling='mean', channels=None, dense=True)
+
+
+class LastMapGrid:
+    """Where the last map of a backbone looks: found at the first images of each size, then known.
+
+    What is ``measured`` belongs to the weights: it is kept until :meth:`forget_weights`, and in several processes each
+    goes by its own images. Where nothing can be found, a warning says once that maps are drawn half-pixel.
+
+    Args:
+        kind: ``followed``, by the arithmetic of the layers; ``measured``, moved from there by what the gradients of
+            the first images say, see :func:`measured_shift`; or ``half_pixel``.
+
+    Raises:
+        ValueError: for another kind.
+
+    >>> backbone = nn.Sequential(nn.Conv2d(3, 8, 7, 2, 3), nn.MaxPool2d(3, 2, 1))
+    >>> LastMapGrid()(backbone, torch.zeros(1, 3, 64, 64))
+    MapGrid(start=(0.0, 0.0), step=(4.0, 4.0), size=(64, 64))
+    """
+
+    def __init__(self, kind: str = 'followed') -> None:
+        if kind not in GRIDS:
+            raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {kind!r}')
+        self.kind = kind
+        self._shift: tuple[float, float] | None = None
+        self._unknown: set[tuple[int, ...]] = set()  # sizes without a grid
+
+    def forget_weights(self) -> None:
+        """The weights have changed, or may have."""
+        self._shift = None
+
+    @torch.compiler.disable
+    def __call__(self, backbone: nn.Module, inputs: Tensor) -> MapGrid | None:
+        """The grid, in pixels of the inputs (N, 3, H, W); None for half-pixel."""
+        size = tuple(inputs.shape[2:])
+        if self.kind == 'half_pixel' or size in self._unknown:
+            return HALF_PIXEL
+        backbone = getattr(backbone, '_orig_mod', backbone)  # a compiled one hides its operations
+        try:
+            with torch.inference_mode(False), torch.autocast(inputs.device.type, enabled=False):
+                few = inputs[:MEASURED_IMAGES]
+                return self._find(backbone, few.clone() if few.is_inference() else few)
+        except (RuntimeError, TypeError, ValueError) as error:
+            # Maps are worth having also where nobody can say how far off they are drawn.
+            warnings.warn(
+                f'where the maps of {type(backbone).__name__} look could not be found ({error}), so they are drawn '
+                "half-pixel; grid='half_pixel' does so without asking",
+                stacklevel=3,
+            )
+            self._unknown.add(size)
+            return HALF_PIXEL
+
+    def _find(self, backbone: nn.Module, inputs: Tensor) -> MapGrid | None:
+        grid = find_grid(backbone, LAST_MAP, inputs)
+        if grid is None or self.kind == 'followed':
+            return grid
+        if self._shift is None:
+            self._shift = measured_shift(backbone, LAST_MAP, inputs, grid)
+        return grid.shifted(self._shift)

@@ -147,3 +147,16 @@ def test_bad_options():
     with pytest.raises(ValueError, match='1 or 2'):
         measured_grid(model, None, images, power=3)
     assert grids.GRIDS[0] == 'followed'
+
+
+@pytest.mark.parametrize('grid', ['followed', 'measured'])
+def test_in_inference_mode(grid):
+    """As a metric's loop may run: neither following nor gradients work on what is made in it."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(3, 8, 3, 4, 1)
+    nn.init.constant_(layer.weight, 0.1)
+    model = Classifier(layer)
+    with torch.inference_mode():
+        found = find_grid(model, 'body', torch.randn(2, 3, 64, 96), grid)
+    assert found.start == pytest.approx((0, 0), abs=1e-6)
+    assert found.step == pytest.approx((4, 4), abs=1e-6)

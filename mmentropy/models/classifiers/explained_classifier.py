@@ -10,8 +10,10 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmentropy.explain import Explainer, build_explainer
+from mmentropy.ops.mapping.reading import Reading
+from mmentropy.ops.mapping.scaling import move_maps
 from mmentropy.registry import MODELS
-from mmentropy.structures import CAM_LABELS, CAMS
+from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP, MAP_GRID
 
 from .localization_classifier import LocalizationClassifier
 
@@ -20,11 +22,13 @@ from .localization_classifier import LocalizationClassifier
 class ExplainedClassifier(LocalizationClassifier):
     """A ``LocalizationClassifier`` whose ``cams`` are an explainer's maps of the same classes.
 
-    It trains as its base and its checkpoints are its base's. ``entropy_map`` is left as it is.
+    It trains as its base and its checkpoints are its base's. ``entropy_map`` is the base's, moved to the locations of
+    the explainer's maps where these are others; ``map_grid`` is the explainer's.
 
     Args:
         explainer: a method of :data:`mmentropy.explain.METHODS`.
         explainer_options: of that method (``target_layer``, ``scales`` …).
+        reading, grid: of the explainer's maps, see :class:`~mmentropy.explain.Explainer`.
         *args: as in ``LocalizationClassifier``.
         **kwargs: as in ``LocalizationClassifier``.
 
@@ -36,11 +40,19 @@ class ExplainedClassifier(LocalizationClassifier):
     """
 
     def __init__(
-        self, *args: Any, explainer: str = 'grad_cam', explainer_options: dict | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        explainer: str = 'grad_cam',
+        explainer_options: dict | None = None,
+        reading: Reading | dict | str = 'protocol',
+        grid: str = 'followed',
+        **kwargs: Any,
     ) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, grid=grid, **kwargs)
+        score = 'sigmoid' if getattr(self.head, 'multi_label', False) else 'softmax'
+        options = dict(reading=reading, grid=grid, score=score) | (explainer_options or {})
         # In a tuple: an explainer holds the model, which must not become its own sub-module.
-        self._explainer: tuple[Explainer] = (build_explainer(explainer, self, **(explainer_options or {})),)
+        self._explainer: tuple[Explainer] = (build_explainer(explainer, self, **options),)
 
     def predict(self, inputs: Tensor, data_samples: list[DataSample] | None = None, **kwargs) -> list[DataSample]:
         """Scores and labels of the base, maps of the explainer."""
@@ -48,9 +60,15 @@ class ExplainedClassifier(LocalizationClassifier):
         wanted = [sample.get(CAM_LABELS) if CAM_LABELS in sample else self.classes_of(sample) for sample in samples]
         longest = max(len(classes) for classes in wanted)
         table = torch.stack([torch.nn.functional.pad(classes, (0, longest - len(classes))) for classes in wanted])
-        maps = self._explainer[0](inputs, table).maps
-        maps = maps.expand(-1, longest, -1, -1)  # a class-agnostic map stands for each class
+        found = self._explainer[0](inputs, table)
+        maps = found.maps.expand(-1, longest, -1, -1)  # a class-agnostic map stands for each class
         for sample, classes, cams in zip(samples, wanted, maps):
             sample.set_field(cams[: len(classes)].float(), CAMS)
             sample.set_field(classes, CAM_LABELS)
+            if ENTROPY_MAP in sample:
+                place = (sample.get(MAP_GRID), maps.shape[2:], found.grid, inputs.shape[2:])
+                sample.set_field(move_maps(sample.get(ENTROPY_MAP), *place), ENTROPY_MAP)
+            sample.pop(MAP_GRID, None)
+            if found.grid is not None:
+                sample.set_field(found.grid, MAP_GRID)
         return samples

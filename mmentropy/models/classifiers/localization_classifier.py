@@ -11,12 +11,15 @@ from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmentropy.explain.grids import LastMapGrid
 from mmentropy.models.backbones.map_backbone import last_channels, map_backbone
 from mmentropy.models.heads.cam_head import CAMHead
 from mmentropy.models.necks.score_pooling import ScorePooling
 from mmentropy.models.necks.tied_pooling import TiedPooling
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.registry import MODELS
-from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP
+from mmentropy.structures import CAM_LABELS, CAMS, ENTROPY_MAP, MAP_GRID
 
 
 @MODELS.register_module()
@@ -25,9 +28,10 @@ class LocalizationClassifier(ImageClassifier):
 
     A backbone that would pool is set to give its last map, or refused, for a ``CAMHead`` or one of our pooling necks;
     see :func:`~mmentropy.models.backbones.map_backbone.map_backbone`. With a ``CAMHead``, ``predict`` adds to every
-    DataSample ``cams`` (K, h, w) raw class maps at feature resolution, ``cam_labels`` (K,) and ``entropy_map`` (h, w)
-    in nats. With any other neck and head it behaves as its base, and its state dict is interchangeable with an
-    ImageClassifier's of the same backbone and linear head.
+    DataSample ``cams`` (K, h, w) class maps at feature resolution, raw or as the reading has them, ``cam_labels`` (K,),
+    ``entropy_map`` (h, w) in nats, and ``map_grid``, which says where their locations look. With any other neck and
+    head it behaves as its base, and its state dict is interchangeable with an ImageClassifier's of the same backbone
+    and linear head.
 
     Args:
         backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg: as in the base. Bare types are
@@ -36,6 +40,11 @@ class LocalizationClassifier(ImageClassifier):
         map_classes: whose maps are kept: ``gt+top5`` (the labels and the five best), ``all``, or a list of classes.
         erasing: feature erasers (``mmentropy.ADL`` …), hooked into named layers of the backbone, active in training
             only. What they learn lies in the state dict under ``erasing``.
+        reading: how ``cams`` are read: ``protocol`` (raw), ``certain``, ``certain+spread``, or a
+            :class:`~mmentropy.ops.mapping.reading.Reading` or a dict of its arguments. Training knows nothing of it.
+        grid: where maps are drawn, see :class:`~mmentropy.explain.grids.LastMapGrid`: ``followed`` (in their place),
+            ``measured`` or ``half_pixel`` (without a ``map_grid``, as the field does). Nothing of it is in the state
+            dict.
 
     >>> backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
     >>> neck, head = dict(type='mmentropy.EntropyPooling'), dict(type='mmentropy.CAMHead', num_classes=3)
@@ -56,9 +65,12 @@ class LocalizationClassifier(ImageClassifier):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         erasing: Sequence[dict] = (),
+        reading: Reading | dict | str = 'protocol',
+        grid: str = 'followed',
     ) -> None:
         if isinstance(map_classes, str) and map_classes not in ('gt+top5', 'all'):
             raise ValueError(f"map_classes must be 'gt+top5', 'all' or a list of classes, got {map_classes!r}")
+        reading, grid = Reading.of(reading), LastMapGrid(grid)
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             if reads_map(neck) or reads_map(head):
                 backbone = map_backbone(backbone)
@@ -67,7 +79,7 @@ class LocalizationClassifier(ImageClassifier):
             if isinstance(head, dict):
                 head = complete_head(head, backbone, data_preprocessor)
             super().__init__(backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg)
-        self.map_classes = map_classes
+        self.map_classes, self.reading, self.grid = map_classes, reading, grid
         if isinstance(self.neck, TiedPooling) and self.neck.scorer is None and hasattr(self.head, 'fc'):
             self.neck.tie(self.head.fc)
         if isinstance(self.neck, ScorePooling) and self.neck.of == 'scores' and not isinstance(self.head, CAMHead):
@@ -108,11 +120,20 @@ class LocalizationClassifier(ImageClassifier):
         feats = self.neck(features) if self.with_neck else features
         samples = self.head.predict(feats, data_samples, **kwargs)
         if hasattr(self.head, 'maps'):
-            self.add_maps(features[-1], samples)
+            self.add_maps(features[-1], samples, self.grid(self.backbone, inputs))
         return samples
 
-    def add_maps(self, features: Tensor, samples: list[DataSample]) -> None:
-        """Hang ``cams``, ``cam_labels`` and ``entropy_map`` on the samples of a batch."""
+    def train(self, mode: bool = True) -> LocalizationClassifier:
+        if mode:
+            self.grid.forget_weights()
+        return super().train(mode)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self.grid.forget_weights()
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def add_maps(self, features: Tensor, samples: list[DataSample], grid: MapGrid | None = HALF_PIXEL) -> None:
+        """Hang ``cams``, ``cam_labels``, ``entropy_map`` and ``map_grid`` on the samples of a batch."""
         wanted = [self.classes_of(sample) for sample in samples]
         longest = max(len(classes) for classes in wanted)
         # Padded with class 0, so that the ragged lists of a batch are one matrix product.
@@ -121,10 +142,13 @@ class LocalizationClassifier(ImageClassifier):
         for eraser in self.erasing:
             maps = eraser.fuse(maps, features, padded)
         entropies = self.head.entropy_map(features)
+        maps = read_maps(maps, entropies, features, self.reading)
         for sample, classes, cams, entropy in zip(samples, wanted, maps, entropies):
             sample.set_field(cams[: len(classes)], CAMS)
             sample.set_field(classes, CAM_LABELS)
             sample.set_field(entropy, ENTROPY_MAP)
+            if grid is not None:
+                sample.set_field(grid, MAP_GRID)
 
     def classes_of(self, sample: DataSample) -> Tensor:
         """The classes whose maps this sample keeps: its labels first, each class once."""

@@ -194,6 +194,9 @@ class MinMaxLocalizer(LocalizationClassifier):
     the passes, and mixed precision, gradient accumulation and DDP (one reduction, when the last pass has added its
     part) work as for any other model.
 
+    The mask is trained through and has learned its own place, and it is a probability: it has no ``map_grid`` and is
+    drawn and read as it is.
+
     Args:
         backbone, neck, head, pretrained, train_cfg, data_preprocessor, init_cfg: as in ``LocalizationClassifier``; neck
             and head are C's. The default head is WILDCAT's without a neck; to pool by entropy instead, set
@@ -243,6 +246,11 @@ class MinMaxLocalizer(LocalizationClassifier):
         if barrier.enabled and mask.detach:
             raise ValueError(
                 'MinMaxLocalizer: the barrier acts through the mask; with mask=dict(detach=True) set barrier=None'
+            )
+        if kwargs.setdefault('grid', 'half_pixel') != 'half_pixel' or kwargs.get('reading', 'protocol') != 'protocol':
+            raise ValueError(
+                'MinMaxLocalizer: its mask is trained through, so it is drawn and read as it is; leave out grid and '
+                'reading (they are for class maps: LocalizationClassifier)'
             )
         super().__init__(backbone, neck, head or dict(WILDCAT), **kwargs)
         with DefaultScope.overwrite_default_scope('mmpretrain'):

@@ -241,6 +241,42 @@ def draw_maps(
     return rows @ (maps @ columns)
 
 
+def move_maps(
+    maps: Tensor, grid: MapGrid | None, size: tuple[int, int], new_grid: MapGrid | None, image_size: tuple[int, int]
+) -> Tensor:
+    r"""Read raw maps at the locations of another map of the same image: bilinear, beyond the border it goes on.
+
+    Location j of the new map looks at pixel :math:`start' + j\,step'`, so it reads the old one at
+    :math:`(start' + j\,step' - start)/step`.
+
+    Args:
+        maps: (..., h, w).
+        grid: where its locations look; None for half-pixel.
+        size: (h', w') of the other map.
+        new_grid: where the other map's locations look; None for half-pixel.
+        image_size: (height, width) of the image.
+
+    Returns:
+        (..., h', w') float32 on the device of ``maps``; the maps as they are where both are the same.
+
+    >>> old, new = MapGrid((0, 0), (1, 4), (1, 16)), MapGrid((0, 2), (1, 4), (1, 16))
+    >>> move_maps(torch.tensor([[0.0, 4.0, 8.0, 12.0]]), old, (1, 4), new, (1, 16)).tolist()
+    [[2.0, 6.0, 10.0, 12.0]]
+    """
+    map_size = (int(maps.shape[-2]), int(maps.shape[-1]))
+    old, new = (
+        MapGrid.half_pixel(n, image_size) if one is None else one.before_resize(image_size)
+        for one, n in ((grid, map_size), (new_grid, size))
+    )
+    if old == new and map_size == tuple(size):
+        return maps.float()
+    matrices = []
+    for axis, places in enumerate(new.pixels(size)):
+        matrix = sampling_matrix((places - old.start[axis]) / old.step[axis], map_size[axis], 'bilinear')
+        matrices.append(maps.new_tensor(matrix, dtype=torch.float32))
+    return matrices[0] @ maps.float() @ matrices[1].T
+
+
 def _resized(maps: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """``cv2.resize`` of (..., h, w) maps."""
     if maps.ndim <= 3:

@@ -6,6 +6,8 @@ import torch
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from mmentropy.ops.mapping.geometry import MapGrid
+
 MODEL = dict(
     backbone=dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 1, 1)),
     neck=dict(type='mmpretrain.GlobalAveragePooling'),
@@ -41,3 +43,38 @@ def test_its_maps_are_the_explainers(method):
 def test_unknown_method():
     with pytest.raises(ValueError, match='method must be one of cam'):
         build('ExplainedClassifier', explainer='guess')
+
+
+def predicted(model, x):
+    with torch.no_grad():
+        return model(x, [DataSample() for _ in x], mode='predict')
+
+
+def test_its_grid_is_the_explainers():
+    x = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    layer = dict(explainer='layer_cam', explainer_options=dict(target_layer='backbone.layer1'))
+    explained, base = build('ExplainedClassifier', map_classes='all', **layer), build('LocalizationClassifier')
+    base.load_state_dict(explained.state_dict())
+    early, plain = predicted(explained, x)[1], predicted(base, x)[1]
+    assert early.get('map_grid') == MapGrid((0, 0), (4, 4), (32, 48))
+    assert early.cams.shape == (7, 8, 12)
+    # Every other location of the finer map looks where one of the plain map does.
+    torch.testing.assert_close(early.entropy_map[::2, ::2], plain.entropy_map, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(early.entropy_map[1, 2], plain.entropy_map[:2, 1].mean(), rtol=1e-4, atol=1e-5)
+    views = predicted(build('ExplainedClassifier', explainer='cam', explainer_options=dict(flip=True)), x)[0]
+    assert views.cams.shape[1:] == views.entropy_map.shape
+    assert views.get('map_grid').is_half_pixel(tuple(views.entropy_map.shape))
+    assert 'map_grid' not in predicted(build('ExplainedClassifier', grid='half_pixel', **layer), x)[0]
+
+
+@pytest.mark.parametrize('reading', ['certain', 'certain+spread'])
+@pytest.mark.parametrize('multi_label', [False, True])
+def test_its_maps_are_read_as_the_plain_models(reading, multi_label):
+    x = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    head = dict(MODEL['head'], multi_label=multi_label)
+    plain = build('LocalizationClassifier', reading=reading, map_classes='all', head=head)
+    explained = build('ExplainedClassifier', explainer='cam', reading=reading, map_classes='all', head=head)
+    torch.nn.init.normal_(plain.head.fc.weight)
+    explained.load_state_dict(plain.state_dict())
+    for ours, theirs in zip(predicted(explained, x), predicted(plain, x)):
+        torch.testing.assert_close(ours.cams, theirs.cams, rtol=1e-4, atol=1e-5)

@@ -533,3 +533,13 @@ def test_a_checkpoint_keeps_what_the_schedule_reached():
     twin.load_state_dict(model.state_dict())
     assert twin.sigma.item() == pytest.approx(0.4)
     assert twin.barrier_t.item() == 6.5
+
+
+def test_a_mask_that_is_trained_through_is_drawn_and_read_as_it_is():
+    with torch.no_grad():
+        sample = build().eval().predict(images(1, 16), samples([0]))[0]
+    assert sample.cams.shape == (1, 16, 16)
+    assert 'map_grid' not in sample
+    for option in (dict(grid='followed'), dict(reading='certain')):
+        with pytest.raises(ValueError, match='its mask is trained through'):
+            build(**option)

@@ -17,6 +17,7 @@ from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import (
     NORMALIZATIONS,
     draw_maps,
+    move_maps,
     normalize_map,
     resize_map,
     sampling_matrix,
@@ -241,3 +242,21 @@ def test_upsampled_in_place(way):
     np.testing.assert_array_equal(upsample_map(torch.from_numpy(cams), (40, 60), 'bilinear', way, grid), expected)
     neutral = MapGrid.half_pixel((7, 9), (224, 288))
     assert np.array_equal(upsample_map(cams, (40, 60), grid=neutral), upsample_map(cams, (40, 60)))
+
+
+@pytest.mark.parametrize('image_size', [(96, 128), (48, 128)])
+def test_moved_to_the_locations_of_another_map(image_size):
+    """A plane is read exactly between its locations, wherever both maps look; the image's size does not matter."""
+    old, new = MapGrid((0, 3), (8, 16), (96, 128)), MapGrid((20.5, 40), (4, 8), (192, 256))
+    y, x = (torch.from_numpy(places).float() for places in old.pixels((12, 8)))
+    found = move_maps(torch.stack([y[:, None] + 0 * x, 0 * y[:, None] + x]), old, (9, 10), new, image_size)
+    # In pixels of the old grid's image, half the size of the new one's.
+    there = [(p + 0.5) / 2 - 0.5 for p in new.pixels((9, 10))]
+    np.testing.assert_allclose(found[0].numpy(), np.broadcast_to(there[0][:, None], (9, 10)), atol=1e-4)
+    np.testing.assert_allclose(found[1].numpy(), np.broadcast_to(there[1], (9, 10)), atol=1e-4)
+
+
+def test_not_moved_where_it_is():
+    maps, grid = torch.randn(2, 5, 6), MapGrid((1, 2), (8, 8), (40, 48))
+    assert torch.equal(move_maps(maps, grid, (5, 6), grid.before_resize((80, 96)), (40, 48)), maps)
+    assert torch.equal(move_maps(maps, None, (5, 6), MapGrid.half_pixel((5, 6), (40, 48)), (80, 48)), maps)
