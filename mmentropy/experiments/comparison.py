@@ -12,36 +12,25 @@ So a second start does what is missing and nothing else, and a changed config is
 from __future__ import annotations
 
 import argparse
-import ctypes
 import fcntl
 import hashlib
-import importlib
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import sys
-import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from rich.console import Console
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
-from mmentropy.engine.command_line import first_line, positive_int
+from mmentropy.engine.command_line import positive_int
 from mmentropy.engine.config_options import add_config_options
 from mmentropy.engine.dataset_building import dataloader_of
 from mmentropy.engine.startup import build_runner, load_config
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
-from mmentropy.experiments.tables import columns_of, summarize, write_tables
+from mmentropy.experiments.tables import summarize, write_tables
 from mmentropy.safe_files import load_json
 
 #: What a trained model depends on. Evaluation, logging and paths may change without training again.
@@ -49,8 +38,7 @@ TRAINING_KEYS = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 
 #: Options of a loader that do not change what it gives.
 LOADER_NOISE = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 EVALUATION_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator')
-PR_SET_PDEATHSIG = 1
-TRAINED, METRICS, LOG = 'trained.json', 'metrics', 'console.log'
+TRAINED, METRICS = 'trained.json', 'metrics'
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,145 +260,6 @@ def tabulate(runs: Sequence[Run], out: str | Path, columns: Sequence[str] | None
         if run.state() == 'finished':
             rows.append(figures_of(run))
     return write_tables(out, summarize(repeats), columns)
-
-
-def execute_and_tabulate(
-    runs: Sequence[Run],
-    out: str | Path,
-    columns: Sequence[str] | None = None,
-    usual: Sequence[str] = (),
-    jobs: int | None = None,
-    dry_run: bool = False,
-) -> dict[str, str]:
-    """:func:`execute_runs` with a line on stderr for each event, and the tables written anew after every run.
-
-    Args:
-        runs, jobs: as in :func:`execute_runs`.
-        out: see :func:`~mmentropy.experiments.tables.write_tables`.
-        columns: of the Markdown and LaTeX tables; by default those of ``usual`` that there are, of each evaluation.
-        usual: names of figures.
-        dry_run: say what there is to do, and write the tables of what is finished.
-
-    Returns:
-        directory -> error of the runs that failed.
-    """
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    states = {run: run.state() for run in {run.directory: run for run in runs}.values()}
-    count = {state: list(states.values()).count(state) for state in dict.fromkeys(states.values())}
-    console.print(f'{len(states)} runs: ' + ', '.join(f'{number} {state}' for state, number in count.items()))
-    if dry_run:
-        for run, state in states.items():
-            console.print(f'  {run.name} seed {run.seed}: {state}')
-    begin, finished = time.time(), []
-
-    def write() -> list[Path]:
-        there = columns_of(summarize({run.name: [figures_of(run)] for run in runs if run.state() == 'finished'}))
-        chosen = [key for key in there if key in columns] if columns else None
-        if columns and chosen and len(chosen) == len(set(columns)):
-            chosen = list(columns)
-        return tabulate(runs, out, chosen or [key for key in there if key.split(':')[-1] in usual])
-
-    def report(run: Run, text: str) -> None:
-        if text != 'started':
-            finished.append(run)
-            write()
-        left = sum(state != 'finished' for state in states.values()) - len(finished)
-        each = (time.time() - begin) / max(1, len(finished))
-        about = f', {left} left, about {left * each / 60:.0f} min' if finished and text != 'started' else ''
-        console.print(f'{time.strftime("%H:%M:%S")} {run.name} seed {run.seed}: {text}{about}')
-
-    failed = {} if dry_run else execute_runs(list(states), jobs, report)
-    for path in write():
-        console.print(f'wrote {path}')
-    return failed
-
-
-def execute_runs(
-    runs: Sequence[Run],
-    jobs: int | None = None,
-    report: Callable[[Run, str], None] = lambda run, text: None,
-) -> dict[str, str]:
-    """Do what is missing of the runs, each in a process of its own: one a GPU, or one on the CPU.
-
-    Args:
-        runs: what is wanted. Finished ones are not touched.
-        jobs: processes at once; the number of GPUs (or 1) by default.
-        report: called with a run and ``started``, ``finished`` or what went wrong.
-
-    Returns:
-        directory -> error in one sentence, of the runs that failed; the others went on.
-    """
-    gpus = torch.cuda.device_count()
-    # A forked process has everything imported; CUDA does not survive a fork.
-    context: Any = multiprocessing.get_context('spawn' if gpus else 'fork')
-    if not gpus:
-        for package in ('mmpretrain.models', 'mmentropy.models', 'mmentropy.datasets'):
-            importlib.import_module(package)
-    waiting = [run for run in runs if run.state() != 'finished']
-    free = list(range(jobs or max(1, gpus)))
-    active: list[tuple[Any, Run, int]] = []
-    failed: dict[str, str] = {}
-    try:
-        while waiting or active:
-            while waiting and free:
-                run, slot = waiting.pop(0), free.pop(0)
-                device = slot % gpus if gpus else None
-                process = context.Process(target=_execute_apart, args=(run, device, os.getpid()))
-                process.start()
-                active.append((process, run, slot))
-                report(run, 'started')
-            multiprocessing.connection.wait([process.sentinel for process, _, _ in active])
-            for entry in [entry for entry in active if not entry[0].is_alive()]:
-                process, run, slot = entry
-                process.join()
-                active.remove(entry)
-                free.append(slot)
-                if process.exitcode:
-                    failed[str(run.directory)] = _error_of(run, process.exitcode)
-                    report(run, failed[str(run.directory)])
-                else:
-                    report(run, 'finished')
-    finally:
-        for process, _, _ in active:
-            process.terminate()
-    return failed
-
-
-def _execute_apart(run: Run, device: int | None, parent: int) -> None:
-    """The body of a run's process: its own log, its own GPU, and no life without its parent."""
-    if device is not None:
-        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
-        os.environ['CUDA_VISIBLE_DEVICES'] = visible.split(',')[device] if visible else str(device)
-    if sys.platform == 'linux':  # the kernel ends it at once; the thread is for other systems, and for a parent gone
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    run.directory.mkdir(parents=True, exist_ok=True)
-    error_file = run.directory / 'error.txt'
-    error_file.unlink(missing_ok=True)
-    with open(run.directory / LOG, 'a', encoding='utf-8') as log:
-        sys.stdout.flush(), sys.stderr.flush()
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        try:
-            run.execute()
-        except BaseException as error:
-            traceback.print_exc()
-            error_file.write_text(f'{type(error).__name__}: {first_line(error)}\n', encoding='utf-8')
-            sys.stderr.flush()
-            raise SystemExit(1) from None
-
-
-def _die_with(parent: int) -> None:
-    """A killed comparison must not leave a training behind that a restarted one would meet in the same directory."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
-
-
-def _error_of(run: Run, code: int) -> str:
-    path = run.directory / 'error.txt'
-    said = path.read_text(encoding='utf-8').strip() if path.is_file() else f'its process ended with code {code}'
-    return f'{said} (log: {run.directory / LOG})'
 
 
 def _judged_by(cfg: Config, judge: Config, split: str) -> Config:

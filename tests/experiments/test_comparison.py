@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmentropy.experiments.comparison import Run, execute_and_tabulate, figures_of, named_configs, plan_runs, tabulate
+from mmentropy.experiments.comparison import Run, figures_of, named_configs, plan_runs, tabulate
+from mmentropy.experiments.execution import execute_and_tabulate
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = """

@@ -12,7 +12,8 @@ import argparse
 from pathlib import Path
 
 from mmentropy.engine import one_sentence_errors
-from mmentropy.experiments.comparison import add_run_arguments, execute_and_tabulate, named_configs, plan_runs
+from mmentropy.experiments.comparison import add_run_arguments, named_configs, plan_runs
+from mmentropy.experiments.execution import execute_and_tabulate
 
 COLUMNS = [
     'accuracy/top1',

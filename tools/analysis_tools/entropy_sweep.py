@@ -11,7 +11,8 @@ import argparse
 from pathlib import Path
 
 from mmentropy.engine import load_config, one_sentence_errors, positive_float
-from mmentropy.experiments.comparison import add_run_arguments, execute_and_tabulate, named_configs
+from mmentropy.experiments.comparison import add_run_arguments, named_configs
+from mmentropy.experiments.execution import execute_and_tabulate
 from mmentropy.experiments.sweep import LOSSES, plan_sweep, sweep_points
 from mmentropy.experiments.sweep_plot import plot_sweep
 
