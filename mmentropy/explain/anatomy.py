@@ -91,6 +91,8 @@ class Candidate:
         return self.layout.to_map(self.record.output).mean((2, 3))
 
 
+@torch.inference_mode(False)  # also where the caller keeps no gradients
+@torch.enable_grad()
 def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, classifier: str | None = None) -> Anatomy:
     """Find the last feature map and the linear classifier of any model.
 
@@ -119,38 +121,81 @@ def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, cl
         raise ValueError(f'{type(model).__name__} has no head: it gives features, and no class to explain')
     wanted = None if target_layer is None else _named(model, target_layer, 'target_layer')
     own = getattr(model, 'location_classifier', None)
-    given = own if classifier is None else _named_linear(model, classifier)
-    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image).requires_grad_()
-    records, logits = watch(model, noise)
-    if logits.ndim == 4:
+    seen = _see(model, image, own if classifier is None else _named_linear(model, classifier))
+    if seen.logits.ndim == 4:
         return Anatomy(None, '', None, 'mean', None, dense=True)
-    head = _find_head(records, logits, given)
-    linear = given if head is None else head.module
-    read = logits if head is None else head.inputs  # not the head's output: a fresh head may be all zeros
-    before = records if head is None else records[: records.index(head)]
-    reading = dict(
-        size=tuple(image.shape[2:]), extra=declared_tokens(model), width=getattr(linear, 'in_features', None)
-    )
-    picked, by_token = _last_read(_candidates(before, **reading), _uneven_sum(read), noise)
+    picked, by_token = _last_read(_candidates(seen), seen)
     if wanted is not None:
-        picked = next((c for r in reversed(records) if r.module is wanted and (c := _candidate(r, **reading))), None)
+        picked = next((c for r in reversed(seen.records) if r.module is wanted and (c := _candidate(r, seen))), None)
     if picked is None:
         where = 'no layer' if wanted is None else f'layer {target_layer!r}'
         raise ValueError(
             f'{where} of {type(model).__name__} gives a map of an image of {image.shape[2]}x{image.shape[3]} pixels; '
             'name the layer whose output is a feature map as target_layer'
         )
-    layout, searched = picked.layout, wanted is None and given is None
-    if linear is None:
-        linear, read = _identity(picked, logits), logits
-    elif linear.in_features != layout.channels or (searched and _weights_between(before, picked, read)):
-        linear = None
-    if linear is not None and not by_token and _same(read, picked.pooled()):
+    linear = _classifier_on(picked, seen, chosen=wanted is not None)
+    pooling = 'own' if linear is not None and linear is own else 'other'
+    if by_token:
+        pooling = 'tokens'
+    elif linear is not None and _same(seen.read if seen.linear is linear else seen.logits, picked.pooled()):
         pooling = 'mean'
-    else:
-        pooling = 'tokens' if by_token else 'own' if linear is not None and linear is own else 'other'
+    layer, layout = picked.record, picked.layout
     extra = layout.extra_tokens if layout.kind == 'tokens' else None
-    return Anatomy(picked.record.module, picked.record.name, linear, pooling, layout.channels, extra, kind=layout.kind)
+    return Anatomy(layer.module, layer.name, linear, pooling, layout.channels, extra, kind=layout.kind)
+
+
+@dataclass
+class _Seen:
+    """One forward pass: the layers that ran and what they ended in.
+
+    Attributes:
+        image: that was shown.
+        records: all layers, in the order they finished.
+        logits: (1, C).
+        given: the classifier that the caller named or the model declares.
+        head: where the classifier ran, None where no linear layer gives the logits.
+        extra_tokens: that the model says to put before the patches.
+    """
+
+    image: Tensor
+    records: list[Record]
+    logits: Tensor
+    given: nn.Linear | None
+    head: Record | None
+    extra_tokens: int
+
+    @property
+    def linear(self) -> nn.Linear | None:
+        """The classifier."""
+        return self.given if self.head is None else self.head.module
+
+    @property
+    def read(self) -> Tensor:
+        """(1, D), what the classifier reads, rather than what it gives: a fresh one may be all zeros."""
+        return self.logits if self.head is None else self.head.inputs
+
+    @property
+    def score(self) -> Tensor:
+        """A number that depends upon all that the classifier reads.
+
+        Weighted, as the plain sum, or sum of squares, of a normalised vector does not depend upon anything.
+        """
+        weights = torch.arange(1, self.read.numel() + 1, device=self.read.device, dtype=self.read.dtype).cos()
+        return (self.read * weights.view_as(self.read)).sum()
+
+    @property
+    def before(self) -> list[Record]:
+        """The layers before the classifier."""
+        return self.records if self.head is None else self.records[: self.records.index(self.head)]
+
+
+def _see(model: nn.Module, image: Tensor, given: nn.Linear | None) -> _Seen:
+    """Show a model noise of the image's size."""
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image.device, image.dtype)
+    noise.requires_grad_()
+    records, logits = watch(model, noise)
+    head = None if logits.ndim == 4 else _find_head(records, logits, given)
+    return _Seen(noise, records, logits, given, head, declared_tokens(model))
 
 
 def _named(model: nn.Module, name: str, what: str) -> nn.Module:
@@ -193,28 +238,43 @@ def _find_head(records: list[Record], logits: Tensor, given: nn.Linear | None) -
     return None
 
 
-def _candidate(record: Record, size: tuple[int, int], extra: int, width: int | None) -> Candidate | None:
-    """The output as a map of the image, preferably of ``width`` channels; None where it is none."""
-    shape = tuple(record.output.shape)
-    layout = infer_layout(shape, size, width, extra) or infer_layout(shape, size, None, extra)
+def _candidate(record: Record, seen: _Seen) -> Candidate | None:
+    """The output as a map of the image, preferably of the classifier's width; None where it is none."""
+    shape, size = tuple(record.output.shape), (seen.image.shape[2], seen.image.shape[3])
+    width = None if seen.linear is None else seen.linear.in_features
+    layout = infer_layout(shape, size, width, seen.extra_tokens)
+    layout = layout or infer_layout(shape, size, None, seen.extra_tokens)
     return None if layout is None or len(record.output) != 1 else Candidate(record, layout)
 
 
-def _candidates(records: list[Record], size: tuple[int, int], extra: int, width: int | None) -> list[Candidate]:
+def _candidates(seen: _Seen) -> list[Candidate]:
     """The layers that may give the last map."""
-    lengths = {record.output.shape[1] for record in records if record.output.ndim == 3} - {1}
-    candidates = []
-    for record in records:
+    lengths = {record.output.shape[1] for record in seen.before if record.output.ndim == 3} - {1}
+    found = []
+    for record in seen.before:
         output = record.output
         if isinstance(record.module, SKIPPED) or not output.is_floating_point():
             continue
         if output.ndim == 4 and output.shape[2] in lengths:
             continue  # (1, heads, n, ...) of n tokens: attention, or what it reads
-        candidate = _candidate(record, size, extra, width)
+        candidate = _candidate(record, seen)
         if candidate is not None:
-            candidates.append(candidate)
+            found.append(candidate)
     # A vector behind the pooling may be kept as a 1x1 map; it is the map only where no layer gives a larger one.
-    return [candidate for candidate in candidates if candidate.layout.size != (1, 1)] or candidates
+    return [candidate for candidate in found if candidate.layout.size != (1, 1)] or found
+
+
+def _last_read(candidates: list[Candidate], seen: _Seen) -> tuple[Candidate | None, bool]:
+    """The last candidate whose patches count, and whether in later ones only the tokens before them do."""
+    by_token, score = False, seen.score
+    for candidate in reversed(candidates):
+        what = candidate.read_by(score)
+        if what == 'patches':
+            return candidate, by_token
+        by_token |= what == 'tokens'
+    if _slope(score, seen.image) is None:  # a frozen body, a head of zeros: nothing can be told, and the last map is it
+        return (candidates[-1] if candidates else None), bool(candidates and candidates[-1].layout.extra_tokens)
+    return None, by_token
 
 
 def _slope(score: Tensor, output: Tensor) -> Tensor | None:
@@ -225,32 +285,20 @@ def _slope(score: Tensor, output: Tensor) -> Tensor | None:
     return None if slope is None or not slope.any() else slope
 
 
-def _uneven_sum(vector: Tensor) -> Tensor:
-    """Weighted, as the plain sum, or sum of squares, of a normalised vector does not depend upon anything."""
-    weights = torch.arange(1, vector.numel() + 1, device=vector.device, dtype=vector.dtype).cos()
-    return (vector * weights.view_as(vector)).sum()
+def _classifier_on(picked: Candidate, seen: _Seen, chosen: bool) -> nn.Linear | None:
+    """The linear layer that can be applied to each location of a map; ``chosen``: the caller named the map."""
+    if seen.linear is None:
+        return _identity(picked, seen.logits)
+    if seen.linear.in_features != picked.layout.channels:
+        return None
+    told = chosen or seen.given is not None
+    return None if not told and _weights_between(picked, seen) else seen.linear
 
 
-def _last_read(candidates: list[Candidate], score: Tensor, image: Tensor) -> tuple[Candidate | None, bool]:
-    """The last candidate whose patches count, and whether in later ones only the tokens before them do."""
-    by_token = False
-    for candidate in reversed(candidates):
-        what = candidate.read_by(score)
-        if what == 'patches':
-            return candidate, by_token
-        by_token |= what == 'tokens'
-    if _slope(score, image) is None:  # a frozen body, a head of zeros: nothing can be told, and the last map is it
-        return (candidates[-1] if candidates else None), bool(candidates and candidates[-1].layout.extra_tokens)
-    return None, by_token
-
-
-def _weights_between(records: list[Record], picked: Candidate, read: Tensor) -> bool:
+def _weights_between(picked: Candidate, seen: _Seen) -> bool:
     """Whether a linear layer or a convolution stands behind the map and before what the classifier reads."""
-    behind = records[records.index(picked.record) + 1 :]
-    score = _uneven_sum(read)
-    return any(
-        isinstance(record.module, nn.Linear | _ConvNd) and _slope(score, record.output) is not None for record in behind
-    )
+    behind, score = seen.before[seen.before.index(picked.record) + 1 :], seen.score
+    return any(isinstance(r.module, nn.Linear | _ConvNd) and _slope(score, r.output) is not None for r in behind)
 
 
 def _same(vector: Tensor, pooled: Tensor) -> bool:

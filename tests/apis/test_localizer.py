@@ -303,3 +303,23 @@ def test_images_keep_their_proportions_where_the_pipeline_does():
     (alone,) = localizer(images[1], classes=0)
     np.testing.assert_allclose(alone.maps, found[1].maps, rtol=1e-6)
     assert Localizer(Sizes(), input_size=40).loaded.keep_ratio is False
+
+
+def test_entropy_cam_reads_as_the_model_declares_and_the_callers_options_come_first():
+    class Declaring(Colours):
+        def method_options(self, method):
+            return {'temperature': 0.2} if method == 'entropy_cam' else {}
+
+    model = Declaring()
+    maps = {}
+    for name, source, options in (
+        ('declared', model, {}),
+        ('told', model, {'temperature': 1.0}),
+        ('plain', Colours(), {}),
+        ('both', Colours(), {'temperature': 0.2}),
+    ):
+        localizer = Localizer(source, input_size=(64, 96), **options)
+        maps[name] = localizer(picture(), method='entropy_cam', classes=0)[0].maps
+    assert not np.allclose(maps['declared'], maps['plain'], rtol=1e-3)
+    np.testing.assert_array_equal(maps['declared'], maps['both'])
+    np.testing.assert_array_equal(maps['told'], maps['plain'])

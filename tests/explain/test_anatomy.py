@@ -299,3 +299,31 @@ def test_any_layer_with_a_map_may_be_named():
     image = torch.rand(1, 3, 32, 32)
     assert dissect(model, image).name == '0'
     assert GradCAM(model, target_layer='1')(image, 0).maps.shape == (1, 1, 4, 4)
+
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+def test_it_works_where_no_gradients_are_kept(mode):
+    model, image = Transformer(by_token=True).eval(), torch.rand(1, 3, 32, 48)
+    expected = dissect(model, image)
+    with mode():
+        assert dissect(model, image) == expected
+        assert dissect(model, torch.rand(1, 3, 32, 48)) == expected
+
+
+def test_a_model_without_a_head_is_refused():
+    class Headless(nn.Conv2d):
+        with_head = False
+
+    with pytest.raises(ValueError, match='Headless has no head'):
+        CAM(Headless(3, 8, 3))(torch.rand(1, 3, 32, 48))
+
+
+def test_a_frozen_body_gives_no_gradients_and_its_last_map():
+    class Frozen(Tail):
+        def forward(self, x):
+            with torch.no_grad():
+                features = self.body(x)
+            return self.fc(features.mean((2, 3)))
+
+    anatomy = dissect(Frozen(None), torch.rand(1, 3, 32, 32))
+    assert (anatomy.name, anatomy.pooling) == ('body', 'mean')

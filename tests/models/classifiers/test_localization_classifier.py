@@ -370,3 +370,32 @@ def test_a_bright_square_is_localised_where_it_is():
             found.append((2 * rows.mean() + 0.5 - (y + 7.5), columns.mean() / 2 - 0.25 - (x + 7.5)))
     assert np.abs(errors['sample']).max() < 0.6
     np.testing.assert_allclose(np.mean(errors['half_pixel'], axis=0), (3.5, 3.5), atol=0.6)
+
+
+@pytest.mark.parametrize(
+    ('neck', 'head', 'declares'),
+    [
+        (dict(type='GlobalAveragePooling'), None, True),
+        (dict(type='mmentropy.LSEPooling', of='scores'), None, True),
+        (None, dict(type='LinearClsHead'), True),  # our neck reads its layer
+        (dict(type='GlobalAveragePooling'), dict(type='LinearClsHead'), False),
+    ],
+)
+def test_the_classifier_of_locations_is_declared(neck, head, declares):
+    model = build(neck, head)
+    assert model.location_classifier is (model.head.fc if declares else None)
+
+
+def test_several_maps_a_class_have_no_one_classifier_of_locations():
+    backbone, head = dict(BACKBONE), dict(type='mmentropy.WildcatHead', num_classes=3)
+    assert LocalizationClassifier(backbone, None, {**head, 'maps_per_class': 2}).location_classifier is None
+    single = LocalizationClassifier(backbone, None, {**head, 'maps_per_class': 1})
+    assert single.location_classifier is single.head.fc
+
+
+def test_method_options_are_those_of_its_pooling():
+    neck = dict(type='mmentropy.EntropyPooling', mapping='kl', temperature=0.5, gamma=2.0, topk=3, score='sigmoid')
+    model = build(neck)
+    options = dict(mapping='kl', temperature=0.5, gamma=2.0, topk=3, score='sigmoid')
+    assert (model.method_options('entropy_cam'), model.method_options('cam')) == (options, {})
+    assert build(dict(type='GlobalAveragePooling')).method_options('entropy_cam') == {}
