@@ -128,9 +128,5 @@ def test_print_config_resolves_inheritance():
 
 def test_demo_writes_a_table_and_a_picture(tmp_path):
     done = call(sys.executable, 'tools/demo.py', '--work-dir', str(tmp_path), '--cfg-options', *SMALL)
-    assert 'entropy system' in done.stdout
-    import cv2
-
-    picture = cv2.imread(str(tmp_path / 'maps.png'))
-    assert picture.std() > 10  # eight rows of images, not a blank sheet
-    assert picture.shape[0] > 8 * 160
+    assert 'the entropy recipe: ' in done.stdout
+    assert (tmp_path / 'maps.png').stat().st_size > 50_000  # six rows of four tiles, not a blank sheet

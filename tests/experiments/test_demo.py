@@ -1,0 +1,70 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""The demo: one training read twice, its table, its sentence, its picture."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from mmentropy.experiments import demo
+from mmentropy.image_files import read_image
+from mmentropy.visualization.panels import GT_COLOR, PRED_COLOR
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+TINY = {
+    'train_dataloader.batch_size': 16,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'train_dataloader.dataset.length': 32,
+    'test_dataloader.batch_size': 16,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.persistent_workers': False,
+    'test_dataloader.dataset.length': 32,
+    'train_cfg.max_epochs': 2,
+    'model.backbone.base_channels': 8,
+    'model.backbone.stem_channels': 8,
+}
+
+
+@pytest.fixture(scope='module')
+def results(tmp_path_factory):
+    return demo.run_models(CONFIGS, tmp_path_factory.mktemp('demo'), TINY)
+
+
+def test_the_first_two_rows_are_one_network_read_twice(results):
+    (usual, one), (certain, two), (_, three) = results.values()
+    first, second, third = (runner.model.state_dict() for runner in (one, two, three))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], third[key]) for key in first)
+    assert usual['accuracy/top1'] == certain['accuracy/top1']
+    assert not one.model.reading.relu
+    assert two.model.reading.relu
+    assert [runner.test_evaluator.metrics[1].grid for runner in (one, two, three)] == ['half_pixel', 'sample', 'sample']
+
+
+def test_table_and_sentence_say_the_figures():
+    keys = list(demo.COLUMNS.values())
+    figures = {'CAM': dict(zip(keys, (50, 40, 30, 20))), 'ours': dict(zip(keys, (81, 72, 63, 54)))}
+    table, sentence = demo.summarize_demo(figures, 7)
+    text = StringIO()
+    Console(file=text, width=100).print(table)
+    assert 'Where is the object? 7 drawn images' in text.getvalue()
+    assert [line.split()[-4:] for line in text.getvalue().splitlines() if line.strip().startswith(('CAM', 'ours'))] == [
+        ['50.0', '40.0', '30.0', '20.0'],
+        ['81.0', '72.0', '63.0', '54.0'],
+    ]
+    assert sentence.startswith('ours: 72 of 100 boxes right where CAM has 40, and 81 of 100 classes where it has 50.')
+
+
+def test_the_picture_shows_truth_and_boxes(results, tmp_path):
+    demo.draw_demo(results, tmp_path / 'maps.png', count=2)
+    picture = read_image(tmp_path / 'maps.png')
+    tile = picture[:, 204:404]  # the first model's column
+    assert (tile == GT_COLOR).all(axis=-1).sum() > 100
+    assert (tile == PRED_COLOR).all(axis=-1).sum() > 20
+    assert np.ptp(picture) == 255
