@@ -9,6 +9,8 @@ from mmcv.cnn.bricks import Conv2dAdaptivePadding
 from mmpretrain.models.backbones import ConvNeXt
 from torch.nn import functional as F
 
+from mmentropy.explain import CAM
+from mmentropy.models import LocalizationClassifier
 from mmentropy.models.backbones import EnlargedBackbone, InceptionV3CAM
 from mmentropy.models.backbones.enlarged import _unstride
 
@@ -64,6 +66,16 @@ def test_an_enlarged_layer_looks_at_its_own_cell(layer):
         rows, columns = torch.meshgrid(torch.arange(17.0), torch.arange(16.0), indexing='ij')
         centroid = [float((grid * response).sum() / response.sum()) for grid in (rows, columns)]
         assert centroid == pytest.approx([i, j], abs=1e-4)
+
+
+def test_the_enlarged_map_is_where_it_is_drawn():
+    backbone = EnlargedBackbone(dict(NARROW), stride_one=['downsample_layers.3'])
+    model = LocalizationClassifier(
+        backbone, dict(type='GlobalAveragePooling'), dict(type='mmentropy.CAMHead', num_classes=3)
+    )
+    found = CAM(model)(torch.zeros(1, 3, 64, 96), 0)
+    assert found.maps.shape == (1, 1, 4, 6)
+    assert found.grid.is_half_pixel((4, 6))
 
 
 def test_enlarging_a_pooling_and_an_inception_block():

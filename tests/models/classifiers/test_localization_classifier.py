@@ -346,7 +346,7 @@ def test_maps_are_read(images, reading, multi_label):
 
 
 def test_unknown_reading_and_grid():
-    with pytest.raises(ValueError, match='reading must be one of protocol, certain'):
+    with pytest.raises(ValueError, match='reading must be one of protocol, relu, certain'):
         plain(reading='sure')
     with pytest.raises(ValueError, match="grid must be one of followed, measured, half_pixel, got 'sample'"):
         plain(grid='sample')
