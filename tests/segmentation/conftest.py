@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from rough_maps import rough_maps
 
 from mmentropy.datasets.preparing.voc_export import export_voc
-from mmentropy.segmentation import VOCFolder
+from mmentropy.segmentation import ImageMaps, VOCFolder
 
 
 @pytest.fixture(scope='session')
@@ -37,3 +38,17 @@ def chain(foreign) -> list[dict]:
         dict(type='CrfRefine', name='crf', gaussian=[2, 3], bilateral=[20, 10, 6], iterations=5),
         dict(type='PseudoMasks', name='masks'),
     ]
+
+
+@pytest.fixture
+def stored(voc, tmp_path) -> tuple[str, ImageMaps]:
+    """An image of one label; its maps, entropy and saliency are files under ``tmp_path``."""
+    rng = np.random.default_rng(0)
+    key = voc.ids()[0]
+    for folder in ('maps', 'seed', 'masks', 'saliency'):
+        (tmp_path / folder).mkdir()
+    maps, entropy = rng.uniform(size=(1, 64, 64)), rng.uniform(size=(64, 64))
+    ImageMaps(voc.labels(key)[:1], maps, (64, 64), entropy).save(tmp_path / f'maps/{key}.npz')
+    saliency = (255 * rng.uniform(size=(64, 64)) ** 4).astype(np.uint8)  # a third is under 0.06 · 255
+    Image.fromarray(saliency).save(tmp_path / f'saliency/{key}.png')
+    return key, ImageMaps.load(tmp_path / f'maps/{key}.npz')

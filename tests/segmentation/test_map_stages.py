@@ -1,19 +1,28 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Where the maps of the pipeline are drawn, and how they are read."""
+"""Maps of the pipeline against a plain loop: where they are drawn, how they are read, and other people's."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config
+from rough_maps import rough_maps
 
 from mmentropy.explain import find_grid, measured_shift
 from mmentropy.ops.certainty.entropy import location_entropy
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import read_maps
-from mmentropy.segmentation import ClassifierMaps, ClassMaps, Context, ImageMaps, multi_scale_maps
+from mmentropy.segmentation import (
+    ClassifierMaps,
+    ClassMaps,
+    Context,
+    ForeignMaps,
+    ImageMaps,
+    multi_scale_maps,
+)
 from mmentropy.segmentation.map_stages import classifier_maps
 
 SIZE, SIDE = 192, 44
@@ -145,3 +154,82 @@ def test_the_stage_refuses_another_reading_or_grid():
         ClassMaps(reading='sure')
     with pytest.raises(ValueError, match="grid must be one of followed, measured, half_pixel, got 'aligned'"):
         ClassMaps(grid='aligned')
+
+
+def toy_model(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+    """Class maps and entropy that any position and colour matter to, at stride 4."""
+    pooled = F.avg_pool2d(images.float(), 4) / 255
+    ramp = torch.linspace(-1, 1, pooled.shape[-1])
+    maps = torch.stack([pooled[:, c % 3] * 2 - 0.8 + 0.1 * ramp * c for c in range(5)], dim=1)
+    return maps.clamp(min=0), pooled.mean(dim=1) + 0.2 * ramp, None
+
+
+def test_multi_scale_maps_are_the_plain_loop(voc):
+    images = [voc.image(key) for key in voc.ids()[:3]]
+    maps, entropy = multi_scale_maps(toy_model, images, (1.0, 0.5, 1.5), True, (20, 24))
+    for i, image in enumerate(images):
+        total, mean = np.zeros((5, 20, 24)), np.zeros((20, 24))
+        for scale in (1.0, 0.5, 1.5):
+            size = round(64 * scale)
+            small = cv2.resize(image, (size, size), interpolation=cv2.INTER_CUBIC)
+            for mirrored in (False, True):
+                batch = torch.from_numpy(np.ascontiguousarray(small[:, ::-1] if mirrored else small))
+                cams, ent, _ = toy_model(batch.permute(2, 0, 1)[None])
+                cams, ent = cams[0].numpy(), ent[0].numpy()
+                if mirrored:
+                    cams, ent = cams[..., ::-1], ent[..., ::-1]
+                total += [cv2.resize(np.ascontiguousarray(c), (24, 20)) for c in cams / 2]
+                mean += cv2.resize(np.ascontiguousarray(ent), (24, 20)) / 6
+        np.testing.assert_allclose(maps[i], total, atol=1e-4)
+        np.testing.assert_allclose(entropy[i], mean, atol=1e-4)
+
+
+def test_batches_by_shape_give_the_maps_of_single_images(voc, tmp_path, monkeypatch):
+    """Mixed sizes, small batches: the files do not depend on who shared a batch with whom."""
+    sizes = {key: (64, 64) if i % 3 else (48, 80) for i, key in enumerate(voc.ids())}
+    read = type(voc).image
+    monkeypatch.setattr(
+        type(voc), 'image', lambda self, key: cv2.resize(read(self, key), sizes[key][::-1]) if key in sizes else None
+    )
+    contents, seen = [], []
+    for size in (1, 4):
+        stage = ClassMaps(source='classify', scales=(1.0, 0.5), stride=4, batch_size=size)
+
+        def counting(images):
+            seen.append(len(images))
+            return toy_model(images)
+
+        monkeypatch.setattr(stage, '_model', counting)
+        ctx = Context(tmp_path / str(size), voc, quiet=True)
+        stage.run(ctx)
+        contents.append({key: ImageMaps.load(stage.output(ctx, key)) for key in voc.ids()})
+    assert max(seen) == 4
+    for key in voc.ids():
+        one, four = (found[key] for found in contents)
+        assert one.size == sizes[key]
+        assert one.labels.tolist() == voc.labels(key).tolist()
+        assert one.maps.shape[1:] == (sizes[key][0] // 4, sizes[key][1] // 4)
+        np.testing.assert_allclose(one.maps, four.maps, atol=1e-3)
+        np.testing.assert_allclose(one.entropy, four.entropy, atol=1e-3)
+        assert one.maps.max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize('file_format', ['irn', 'sec'])
+def test_foreign_formats(voc, file_format, tmp_path):
+    import pickle
+
+    keys = voc.ids()
+    cues = {}
+    for number, key in enumerate(keys):
+        maps = rough_maps(voc, key)
+        labels = np.array(sorted(maps))
+        stacked = np.stack([maps[k] for k in sorted(maps)])
+        np.save(tmp_path / f'{key}.npy', {'keys': labels, 'high_res': stacked})
+        c, y, x = np.nonzero(np.stack([cv2.resize(m, (41, 41)) for m in stacked]) > 0.7)
+        cues |= {f'{number}_labels': labels + 1, f'{number}_cues': np.stack([labels[c] + 1, y, x])}
+    (tmp_path / 'cues.pickle').write_bytes(pickle.dumps(cues))
+    folder = str(tmp_path if file_format == 'irn' else tmp_path / 'cues.pickle')
+    stage = ForeignMaps(folder=folder, file_format=file_format, threshold=0.6)
+    result = stage.run(Context(tmp_path / 'run', voc, quiet=True))
+    assert result['images'] == len(keys)
+    assert result['mIoU'] > 50

@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mmentropy.safe_files import DiskFullError, write_whole
@@ -349,3 +353,94 @@ def test_confidence_band(voc, finished, tmp_path):
     np.testing.assert_array_equal(got == 255, best < 0.9)
     assert (got == 255).any()
     np.testing.assert_array_equal(got[got != 255], plain[got != 255])
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+TINY = {
+    'partshapes': dict(train=12, val=4, num_classes=5, image_size=64, num_objects=[1, 2], seed=2),
+    'classify': {'train_cfg.max_epochs': 2, 'train_dataloader.batch_size': 6, 'train_dataloader.num_workers': 0,
+                 'train_dataloader.persistent_workers': False, 'model.backbone.base_channels': 8,
+                 'model.backbone.stem_channels': 8},
+    'segment': {'train_cfg.max_iters': 3, 'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
+                'train_dataloader.persistent_workers': False, 'default_hooks.checkpoint.interval': 1},
+}  # fmt: skip
+
+
+def tiny_config(folder: Path) -> Path:
+    """Every kind of stage, each as short as it can be: two trainings of mmseg's, one of mmpretrain's."""
+    configs = ROOT / 'configs/voc'
+    path = folder / 'tiny.py'
+    affinity = {**TINY['segment'], 'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8}
+    affinity['model.in_channels'] = [8, 16, 64]
+    path.write_text(
+        f"""
+data = dict(split='train', num_classes=5, partshapes={TINY['partshapes']})
+stages = [
+    dict(type='Classify', config='{configs}/resnet18_partshapes_cls_ent.py', options={TINY['classify']}),
+    dict(type='ClassMaps', scales=[1.0, 0.5], stride=4),
+    dict(type='Seed', background='entropy'),
+    dict(type='PseudoMasks', name='sure', confidence=0.3),
+    dict(type='TrainAffinity', config='{configs}/affinity_r18_partshapes.py', init_from='classify', options={affinity}),
+    dict(type='RandomWalkRefine', source='seed', affinity='affinity', stride=8, radius=3, log_steps=2),
+    dict(type='PseudoMasks'),
+    dict(type='Segment', config='{configs}/dsrg_r18_partshapes.py', options={TINY['segment']}),
+    dict(type='Test', split='val', flip=True),
+]
+"""
+    )
+    return path
+
+
+@pytest.mark.slow
+def test_the_whole_chain_in_one_command(tmp_path):
+    """One command from labels to a tested segmenter; a second one finds everything done."""
+    command = [sys.executable, str(ROOT / 'tools/seg_pipeline.py'), str(tiny_config(tmp_path)), '--quiet']
+    command += ['--work-dir', str(tmp_path / 'run'), '--device', 'cpu']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = json.loads((tmp_path / 'run/manifest.json').read_text())
+    names = ['classify', 'maps', 'seed', 'sure', 'affinity', 'walk', 'masks', 'segment', 'test']
+    assert [entry['stage'] for entry in manifest['stages']] == names
+    result = {entry['stage']: entry['result'] for entry in manifest['stages']}
+    assert all(result[name]['mIoU'] is not None for name in ('maps', 'seed', 'walk', 'masks', 'test'))
+    assert result['test']['images'] == 4
+    with zipfile.ZipFile(tmp_path / 'run/test/val_server.zip') as archive:
+        inside = archive.namelist()
+        assert len(inside) == 4
+        assert all(name.startswith('results/VOC2012/Segmentation/comp6_val_cls/2008_') for name in inside)
+    # Checkpoints load weights only, and nothing of the run's place is in the hashes.
+    state = torch.load(tmp_path / 'run/segment/model.pth', weights_only=True)
+    assert any(key.startswith('backbone') for key in state['state_dict'])
+    again = SeedPipeline.from_config(tmp_path / 'tiny.py', tmp_path / 'run', quiet=True, device='cpu')
+    assert all(row['finished'] for row in again.plan())
+    moved = SeedPipeline.from_config(tmp_path / 'tiny.py', tmp_path / 'elsewhere', quiet=True, device='cpu')
+    assert moved.hash('test') == again.hash('test')
+    # The segmenter's palette PNGs are argmax of what mmseg itself computes.
+    from mmentropy.segmentation.predict import segment_probability
+    from mmentropy.segmentation.training import load_host_model
+
+    model = load_host_model(tmp_path / 'run/segment', 'cpu')
+    key = again.ctx.data.ids('val')[0]
+    image = again.ctx.data.image(key)
+    with torch.inference_mode():
+        x = (torch.from_numpy(image).permute(2, 0, 1)[None] - 127.5) / 63.75
+        logits = model.encode_decode(torch.cat([x, x.flip(-1)]), [{'img_shape': image.shape[:2]}] * 2)
+        want = (logits[0].softmax(0) + logits[1].flip(-1).softmax(0)) / 2
+    np.testing.assert_allclose(segment_probability(model, image, flip=True), want, atol=1e-4)
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / f'run/test/{key}.png')), want.argmax(0))
+
+
+def test_the_plan(tmp_path, capsys):
+    from mmentropy.segmentation.pipeline import print_plan
+
+    pipeline = SeedPipeline.from_config(tiny_config(tmp_path), tmp_path / 'run', quiet=True)
+    rows = pipeline.plan()
+    assert [row['finished'] for row in rows] == [False] * 9
+    assert rows[1]['images'] == 12
+    assert rows[5]['reads'] == ['seed', 'affinity']
+    assert sum(row['seconds'] for row in rows) > 0
+    print_plan(rows)
+    assert 'in all about' in capsys.readouterr().out
+    assert not (tmp_path / 'run').exists()

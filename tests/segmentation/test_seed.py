@@ -3,32 +3,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
+from seeding import seeds
 
-from mmentropy.segmentation import Context, ImageMaps, PseudoMasks, Seed
-
-
-@pytest.fixture
-def stored(voc, tmp_path) -> tuple[str, ImageMaps]:
-    """An image of one label; its maps, entropy and saliency are files under ``tmp_path``."""
-    rng = np.random.default_rng(0)
-    key = voc.ids()[0]
-    for folder in ('maps', 'seed', 'masks', 'saliency'):
-        (tmp_path / folder).mkdir()
-    maps, entropy = rng.uniform(size=(1, 64, 64)), rng.uniform(size=(64, 64))
-    ImageMaps(voc.labels(key)[:1], maps, (64, 64), entropy).save(tmp_path / f'maps/{key}.npz')
-    saliency = (255 * rng.uniform(size=(64, 64)) ** 4).astype(np.uint8)  # a third is under 0.06 · 255
-    Image.fromarray(saliency).save(tmp_path / f'saliency/{key}.png')
-    return key, ImageMaps.load(tmp_path / f'maps/{key}.npz')
-
-
-def seeds(voc, folder: Path, key: str, **options) -> ImageMaps:
-    Seed(source='maps', **options).process(Context(folder, voc), key)
-    return ImageMaps.load(folder / f'seed/{key}.npz')
+from mmentropy.segmentation import Seed
 
 
 @pytest.mark.parametrize('background', ['power', 'entropy', 'constant', 'saliency'])
@@ -73,26 +53,6 @@ def test_cues_from_entropy(voc, stored, tmp_path):
     assert ((got[0] > 0) != (highest & ~objects)).sum() <= 1  # the location at the very quantile
 
 
-def test_what_no_cue_covers_is_ignored(voc, stored, tmp_path):
-    """From cues to what DSRG trains on: 255 outside them."""
-    key, _ = stored
-    cues = seeds(voc, tmp_path, key, background='entropy', cues=dict(size=(64, 64), fg_share=0.5))
-    PseudoMasks(source='seed', confidence=0.6).process(Context(tmp_path, voc), key)
-    mask = np.asarray(Image.open(tmp_path / f'masks/{key}.png'))
-    np.testing.assert_array_equal(mask == 255, cues.maps.sum(axis=0) == 0)
-    np.testing.assert_array_equal(mask == cues.labels[0] + 1, cues.maps[1] == 1)
-    np.testing.assert_array_equal(mask == 0, cues.maps[0] == 1)
-
-
-def test_band(voc, stored, tmp_path):
-    """IRN's: sure classes, sure background, nothing between."""
-    key, _ = stored
-    scores = seeds(voc, tmp_path, key)
-    PseudoMasks(source='seed', band=(0.2, 0.7)).process(Context(tmp_path, voc), key)
-    mask, best = np.asarray(Image.open(tmp_path / f'masks/{key}.png')), scores.maps[1]
-    np.testing.assert_array_equal(mask, np.where(best > 0.7, scores.labels[0] + 1, np.where(best > 0.2, 255, 0)))
-
-
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -106,12 +66,6 @@ def test_band(voc, stored, tmp_path):
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
         Seed(**options)
-
-
-def test_wrong_band():
-    for options in (dict(band=(0.5, 0.2)), dict(band=(0.1, 0.2, 0.3)), dict(band=(0.1, 0.2), confidence=0.5)):
-        with pytest.raises(ValueError, match=r'band is \(low, high\), without confidence'):
-            PseudoMasks(**options)
 
 
 def test_wrong_saliency_files(voc, stored, tmp_path):
