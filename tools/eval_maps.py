@@ -53,7 +53,7 @@ def main() -> None:
     evaluation, out = evaluation_from(args)
     threshold = 'oracle' if args.threshold is None else args.threshold
     options = dict(cam_interval=args.cam_interval, threshold=threshold, threshold_from=args.threshold_from)
-    options['eval_size'] = args.eval_size
+    options |= dict(eval_size=args.eval_size, grid=args.grid)
     if evaluation.truths.masks:
         metric, panels = PixelLocalizationMetric(**options), pixel_panels
     else:

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 import torch
 
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.safe_files import load_arrays
-from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MOST_CLASSES, PRED_LABEL, PRED_SCORE
+from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MAP_GRID, MOST_CLASSES, PRED_LABEL, PRED_SCORE
 
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
 
@@ -30,12 +31,15 @@ class StoredMaps:
         labels: (K,) their classes; −1 for a map that serves whatever class is asked for.
         ranking: the image's classes, best first, as the model that made the maps predicts them; None if not told.
         size: (height, width) of the image that the maps were made of; None if not told.
+        grid: where the maps' locations look in their image, which may have been resized as a whole; None if not told:
+            then they tile it.
     """
 
     cams: np.ndarray
     labels: np.ndarray = field(default_factory=lambda: np.array([-1]))
     ranking: list[int] | None = None
     size: tuple[int, int] | None = None
+    grid: MapGrid | None = HALF_PIXEL
 
 
 class MapFolder:
@@ -150,15 +154,19 @@ def read_map(path: str | Path) -> np.ndarray:
 def load_maps(path: str | Path) -> StoredMaps:
     """The maps of a file: one, see :func:`read_map`, or one a class, as ``tools/localize.py --write maps`` writes them.
 
-    The latter is an ``.npz`` with ``maps`` (K, h, w), ``labels`` (K,) and, best class first, ``ranking``.
+    The latter is an ``.npz`` with ``maps`` (K, h, w), ``labels`` (K,) and, best class first, ``ranking``. Either kind
+    of ``.npz`` may have a ``grid`` (3, 2): start, step and size of :class:`~mmentropy.ops.mapping.geometry.MapGrid`.
 
     Raises:
-        ValueError: as :func:`read_map`, and for maps and labels that do not go together.
+        ValueError: as :func:`read_map`, for maps and labels that do not go together, and for a grid that cannot be one.
     """
     path = Path(path)
     content = load_arrays(path) if path.suffix.lower() == '.npz' else None
-    if not isinstance(content, dict) or not {'maps', 'labels'} <= content.keys():
+    if not isinstance(content, dict):
         return StoredMaps((read_map(path) if content is None else _one_map(content, path))[None])
+    grid = _grid(content.pop('grid', None), path)
+    if not {'maps', 'labels'} <= content.keys():
+        return StoredMaps(_one_map(content, path)[None], grid=grid)
     cams, labels = content['maps'], content['labels']
     ranking = content.get('ranking', np.zeros(0, np.int64))
     whole = all(array.dtype.kind in 'iu' and array.ndim == 1 for array in (labels, ranking))
@@ -170,7 +178,30 @@ def load_maps(path: str | Path) -> StoredMaps:
     cams = np.stack([_one_map(cam, path) for cam in cams])
     size = content.get('size', np.zeros(0, np.int64))
     told = (int(size[0]), int(size[1])) if size.shape == (2,) and size.dtype.kind in 'iu' else None
-    return StoredMaps(cams, labels.astype(np.int64), ranking.tolist() if len(ranking) else None, told)
+    return StoredMaps(cams, labels.astype(np.int64), ranking.tolist() if len(ranking) else None, told, grid)
+
+
+#: Starts and steps beyond this many pixels are a slip of the hand, as are steps of less than one part of it.
+MOST_PIXELS = 1e6
+
+
+def _grid(array: np.ndarray | None, path: Path) -> MapGrid | None:
+    """The grid that a file holds, if it does and can be one."""
+    if array is None:
+        return HALF_PIXEL
+    whole = array.dtype.kind in 'iuf' and array.size == 6
+    start, step, size = np.float64(array).reshape(3, 2) if whole else np.full((3, 2), np.nan)
+    if not (
+        (np.abs(start) <= MOST_PIXELS).all()
+        and ((step >= 1 / MOST_PIXELS) & (step <= MOST_PIXELS)).all()
+        and ((size >= 1) & (size <= MOST_PIXELS)).all()
+        and (size == np.round(size)).all()
+    ):
+        raise ValueError(
+            f'{path} holds a grid of the shape {array.shape}, {str(array.tolist())[:100]}; expected start, step (above '
+            '0) and image size in pixels, y and x each, shape (3, 2); leave it out for maps that tile their image'
+        )
+    return MapGrid.from_array(array)
 
 
 def _are_classes(labels: np.ndarray) -> bool:
@@ -250,7 +281,11 @@ def with_map(sample: dict, stored: StoredMaps, ranked: Sequence[int] | None = No
             f'there are maps of the classes {stored.labels.tolist()} but not of its own, {own[0]}; '
             'write those of all (localize.py --classes all)'
         )
-    sample = sample | {CAMS: torch.from_numpy(stored.cams), CAM_LABELS: stored.labels}
+    # The pipeline of the truths is not the one that the maps went through: these are of the whole image.
+    sample = {key: value for key, value in sample.items() if key not in ('img_shape', 'scale_factor', MAP_GRID)}
+    sample |= {CAMS: torch.from_numpy(stored.cams), CAM_LABELS: stored.labels}
+    if stored.grid is not None:
+        sample[MAP_GRID] = stored.grid
     ranked = stored.ranking if ranked is None else ranked
     if ranked is not None and len(ranked) < 5:
         sample[PRED_LABEL] = np.array(ranked[:1])

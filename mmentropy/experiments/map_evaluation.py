@@ -23,6 +23,13 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which maps, against which ground truths, and how to run."""
     parser.add_argument('maps', help='folder of <image_id>.npy, .npz or .png')
     parser.add_argument('--predictions', metavar='CSV', help='rows image_id,best,second,…: for Top-1 and Top-5')
+    parser.add_argument(
+        '--grid',
+        choices=['sample', 'half_pixel'],
+        default='sample',
+        help="sample draws maps where their file's grid says that they look (default; foreign files have none); "
+        'half_pixel as cv2.resize whatever it says, for comparison with published figures',
+    )
     parser.add_argument('--allow-missing', action='store_true', help='exit with 0 in spite of faulty images')
     parser.add_argument('--no-resume', action='store_true', help='start anew where an earlier run was interrupted')
     add_truth_arguments(parser)

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from mmentropy.evaluation.map_files import MapFolder, StoredMaps, load_maps, with_map
+from mmentropy.evaluation.samples import Case
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps, resize_map
 
 CAMS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -75,3 +78,43 @@ def test_values_are_checked_map_by_map(tmp_path):
 
 def test_stored_maps_need_no_labels():
     assert StoredMaps(CAMS[:1]).labels.tolist() == [-1]
+
+
+GRID = MapGrid((0, 1.5), (32, 16), (224, 112))
+
+
+@pytest.mark.parametrize('content', [dict(maps=CAMS, labels=[5, 2]), dict(cam=CAMS[0])])
+@pytest.mark.parametrize('array', [GRID.to_array(), GRID.to_array().astype(np.float32), GRID.to_array().ravel()])
+def test_maps_with_a_grid_are_drawn_by_it(content, array, tmp_path):
+    """In pixels of an image that was resized as a whole, whatever the pipeline of the ground truths does."""
+    np.savez(tmp_path / 'a.npz', **content, grid=array)
+    stored = load_maps(tmp_path / 'a.npz')
+    assert stored.grid == GRID
+    truth = {'gt_label': np.array([2]), 'ori_shape': (448, 448), 'img_shape': (64, 64), 'scale_factor': (0.5, 0.5)}
+    case = Case(with_map(truth, stored), 'test')
+    expected = draw_maps(stored.cams[-1], (448, 448), GRID)
+    np.testing.assert_array_equal(case.drawn_map(2, 'cam', (448, 448)), expected)
+    plain = Case(with_map(truth | {'map_grid': GRID}, StoredMaps(stored.cams, stored.labels)), 'test')
+    np.testing.assert_array_equal(plain.drawn_map(2, 'cam', (448, 448)), resize_map(stored.cams[-1], (448, 448)))
+
+
+@pytest.mark.parametrize(
+    'grid',
+    [
+        np.zeros((2, 2)),
+        np.array([[0, 0], [32, 0], [224, 224]]),
+        np.array([[0, 0], [32, -32], [224, 224]]),
+        np.array([[0, 0], [32, 32], [224, 0]]),
+        np.array([[0, 0], [32, 32], [224, 224.5]]),
+        np.array([[0, np.nan], [32, 32], [224, 224]]),
+        np.array([[0, 0], [np.inf, 32], [224, 224]]),
+        np.array([[1e300, 0], [32, 32], [224, 224]]),
+        np.array([[0, 0], [1e-300, 32], [224, 224]]),
+        np.array([['0', '0'], ['32', '32'], ['224', '224']]),
+        np.ones((3, 2), bool),
+    ],
+)
+def test_grids_that_cannot_be(grid, tmp_path):
+    np.savez(tmp_path / 'a.npz', cam=CAMS[0], grid=grid)
+    with pytest.raises(ValueError, match=r'a\.npz holds a grid of the shape .*; expected start, step'):
+        load_maps(tmp_path / 'a.npz')

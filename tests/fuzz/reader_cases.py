@@ -259,7 +259,15 @@ CASES: dict[str, Case] = {
         content('a.npz', npz(cam=np.eye(5, dtype=np.float32))), lambda folder: read_map(folder / 'a.npz'), ('a.npz',)
     ),
     'maps npz': Case(
-        content('a.npz', npz(maps=np.ones((2, 3, 4), np.float32), labels=np.arange(2), ranking=np.arange(2))),
+        content(
+            'a.npz',
+            npz(
+                maps=np.ones((2, 3, 4), np.float32),
+                labels=np.arange(2),
+                ranking=np.arange(2),
+                grid=np.array([[0, 0], [16, 16], [48, 64]]),
+            ),
+        ),
         lambda folder: load_maps(folder / 'a.npz'),
         ('a.npz',),
     ),

@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 import pytest
 
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps
+
 TESTS = Path(__file__).parents[1]
 from run_tool import run_tool  # noqa: E402
 from wsol_brute_force import iou_by_threshold  # noqa: E402
@@ -229,3 +232,23 @@ def test_center_baseline_and_our_data_sets(world):
     figures = json.loads((world / 'drawn.json').read_text())
     assert figures['wsol/MaxBoxAccV2'] == 100
     assert center['wsol/MaxBoxAccV2'] < 100
+
+
+def test_maps_with_a_grid_are_drawn_in_their_place(world):
+    """Equal to maps that were drawn before; half-pixel on demand."""
+    plain = evaluate_figures(world)
+    grid = MapGrid((0, 0), (16, 16), (224, 224))
+    maps = {path: np.load(path) for path in (world / 'maps').rglob('*.npy')}
+    for path, cam in maps.items():
+        np.save(path, draw_maps(cam, (224, 224), grid))
+    expected = evaluate_figures(world)
+    for path, cam in maps.items():
+        path.unlink()
+        np.savez(path.with_suffix('.npz'), cam=cam, grid=grid.to_array())
+    assert evaluate_figures(world) == expected != plain
+    assert evaluate_figures(world, '--grid', 'half_pixel') == plain
+
+
+def evaluate_figures(world: Path, *options: str) -> dict[str, float]:
+    assert evaluate(world, *options).code == 0
+    return {key: value for key, value in json.loads((world / 'maps.json').read_text()).items() if 'Box' in key}

@@ -33,7 +33,12 @@ def main() -> None:
 
     evaluation, out = evaluation_from(args, '_errors')
     metric = ErrorAnalysisMetric(
-        args.threshold, args.threshold_from, iou_thr=args.iou_thr, contours=args.contours, eval_size=args.eval_size
+        args.threshold,
+        args.threshold_from,
+        iou_thr=args.iou_thr,
+        contours=args.contours,
+        eval_size=args.eval_size,
+        grid=args.grid,
     )
     if evaluation.truths.masks:
         raise ValueError('the kinds of errors are defined for boxes, and these ground truths are masks')
