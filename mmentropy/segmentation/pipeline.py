@@ -189,23 +189,24 @@ class SeedPipeline:
         first = self.stages.index(self.stage(start)) if start else 0
         return self.stages[first:]
 
-    def intact(self, stage: Stage) -> bool:
-        """Whether the stage was finished with these settings and its files are as they were then.
+    def is_finished(self, stage: Stage) -> bool:
+        """Whether the stage was finished with these settings, whatever has become of its files since."""
+        mark = read_json(self.ctx.folder(stage.name) / MARK)
+        return bool(mark.get('files')) and mark.get('hash') == self.hash(stage.name)
 
-        A file that changed is removed, so that the stage makes it again.
-        """
+    def changed_files(self, stage: Stage) -> list[Path]:
+        """The outputs of a finished stage that are missing, or not as they were then."""
         folder = self.ctx.folder(stage.name)
-        mark = read_json(folder / MARK)
-        if mark.get('hash') != self.hash(stage.name) or not mark.get('files'):
-            return False
-        whole = True
-        for name, value in mark['files'].items():
-            path = folder / name
-            if not path.is_file() or digest(path) != value:
-                logger.warning('%s: %s is missing or has changed; it is made again', stage.name, path)
-                path.unlink(missing_ok=True)
-                whole = False
-        return whole
+        files = read_json(folder / MARK).get('files', {})
+        return [path for name, value in files.items() if not (path := folder / name).is_file() or digest(path) != value]
+
+    def remove_changed(self, stage: Stage) -> list[Path]:
+        """Remove a finished stage's changed outputs, so that it makes them again; returns those and the missing."""
+        changed = self.changed_files(stage)
+        for path in changed:
+            logger.warning('%s: %s is missing or has changed; it is made again', stage.name, path)
+            path.unlink(missing_ok=True)
+        return changed
 
     def run(self, only: Sequence[str] | None = None, start: str | None = None) -> dict[str, Any]:
         """Run what is not finished yet; returns the manifest.
@@ -240,7 +241,7 @@ class SeedPipeline:
         for needed in stage.needs:
             if not read_json(self.ctx.folder(needed) / MARK).get('files'):
                 raise ValueError(f'{stage.name}: the stage {needed!r} before it has not finished; run it first')
-        if self.intact(stage):
+        if self.is_finished(stage) and not self.remove_changed(stage):
             logger.info('%s: finished before, skipped', stage.name)
             return
         # The hash goes first: a kill from here on leaves a folder that says whose outputs it holds.
@@ -280,7 +281,7 @@ class SeedPipeline:
         """What :meth:`run` would do: stage, images, estimated seconds and bytes, and whether it is finished already."""
         rows = []
         for stage in self.chosen(only, start):
-            done = self._finished(stage)
+            done = self.is_finished(stage)
             try:
                 images, seconds, size = stage.plan(self.ctx)
             except FileNotFoundError:  # scenes that are drawn first
@@ -299,10 +300,6 @@ class SeedPipeline:
                 }
             )
         return rows
-
-    def _finished(self, stage: Stage) -> bool:
-        mark = read_json(self.ctx.folder(stage.name) / MARK)
-        return bool(mark.get('files')) and mark.get('hash') == self.hash(stage.name)
 
 
 def _plain(value: Any) -> Any:

@@ -107,6 +107,12 @@ def test_a_changed_file_is_made_again_and_only_that(voc, chain, finished, tmp_pa
     paths[3].write_bytes(b'spoilt')
     paths[5].unlink()
     times = {path: path.stat().st_mtime_ns for path in paths if path.exists() and path != paths[3]}
+    pipeline = build(chain, voc, folder)
+    stage = pipeline.stage('crf')
+    assert pipeline.is_finished(stage)
+    assert pipeline.changed_files(stage) == [paths[3], paths[5]]
+    assert paths[3].read_bytes() == b'spoilt'  # asking changes nothing
+    assert pipeline.changed_files(pipeline.stage('seed')) == []
     manifest = build(chain, voc, folder).run()
     assert contents(folder) == want
     assert {path: path.stat().st_mtime_ns for path in times} == times
