@@ -78,3 +78,22 @@ def grid_in_image(sample: Any) -> MapGrid | None:
         return grid
     seen = sample.get('img_shape')
     return grid.before_pipeline(tuple(original[:2]), sample.get('scale_factor'), None if seen is None else seen[:2])
+
+
+def grid_in_picture(sample: Any, size: tuple[int, int]) -> MapGrid | None:
+    """Where the maps of a sample look, in a picture of it: what the pipeline gave, or the original image.
+
+    Args:
+        sample: a DataSample, or one as a dict.
+        size: (height, width) of the picture; that of ``img_shape`` is taken for the pipeline's, to which a batch may
+            have added padding at the bottom and right.
+
+    >>> sample = {'map_grid': MapGrid((0, 0), (32, 32), (256, 256)), 'ori_shape': (500, 375), 'img_shape': (224, 224)}
+    >>> grid_in_picture(sample, (224, 224))
+    MapGrid(start=(0.0, 0.0), step=(32.0, 32.0), size=(224, 224))
+    """
+    grid, seen = sample.get(MAP_GRID), sample.get('img_shape')
+    if grid is None or seen is None or tuple(seen[:2]) != tuple(size):
+        return grid_in_image(sample)
+    grid = grid if isinstance(grid, MapGrid) else MapGrid.from_array(grid)
+    return grid.before_padding(0, (int(size[0]), int(size[1])))

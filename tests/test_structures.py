@@ -11,7 +11,7 @@ from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 
 from mmentropy.ops.mapping.geometry import MapGrid
-from mmentropy.structures import MAP_GRID, grid_in_image
+from mmentropy.structures import MAP_GRID, grid_in_image, grid_in_picture
 
 HEIGHT, WIDTH = 120, 200
 
@@ -71,3 +71,13 @@ def test_a_grid_travels_with_its_sample():
     sample = DataSample(metainfo={'ori_shape': (10, 10)})
     sample.set_field(grid, MAP_GRID)
     assert sample.clone().cpu().numpy().to_dict()[MAP_GRID] == grid
+
+
+def test_where_maps_look_in_what_the_pipeline_gave():
+    """Resized by a half, cropped to 48 by 32 in the middle, and padded in the batch to 64 by 64."""
+    grid = MapGrid((0, 4), (8, 16), (64, 64))
+    sample = {MAP_GRID: grid, 'ori_shape': (120, 80), 'scale_factor': (0.5, 0.5), 'img_shape': (48, 32)}
+    seen, image = grid_in_picture(sample, (48, 32)), grid_in_picture(sample, (120, 80))
+    assert seen == MapGrid((0, 4), (8, 16), (48, 32))
+    assert image == grid_in_image(sample) == MapGrid((2 * 6.5 - 0.5, 2 * 8.5 - 0.5), (16, 32), (120, 80))
+    assert grid_in_picture({}, (48, 32)) is None

@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from mmentropy.engine.model_loading import LoadedModel, load_model
-from mmentropy.explain import CAM
+from mmentropy.explain import CAM, find_grid
 from mmentropy.explain.watching import frozen, hooked, run
 from mmentropy.image_files import read_image
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
 from mmentropy.ops.localizing.regions import Pattern, keep_best, object_shares, rank_patterns, rank_units
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import upsample_map
 
 
@@ -119,6 +120,18 @@ def batches(items: Iterable, size: int) -> Iterator[list]:
         yield batch
 
 
+class PlacedMaps(NamedTuple):
+    """Raw maps (K, h, w) of an image, and where their locations look; None where they tile it."""
+
+    maps: np.ndarray
+    grid: MapGrid | None
+
+
+def placed(maps: torch.Tensor, grid: MapGrid | None) -> list[PlacedMaps]:
+    """Those of each image of a batch (N, K, h, w)."""
+    return [PlacedMaps(one, grid) for one in maps.float().cpu().numpy()]
+
+
 class FeatureReader:
     """Features of a network with a linear classifier: the vector that the classifier reads, whatever pools it.
 
@@ -132,7 +145,7 @@ class FeatureReader:
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
     >>> reader = FeatureReader(LoadedModel(nn.Sequential(*layers), size=(16, 16)))
     >>> photo = np.zeros((20, 30, 3), np.uint8)
-    >>> reader.weight.shape, reader.vectors([photo]).shape, reader.feature_maps([photo])[0].shape
+    >>> reader.weight.shape, reader.vectors([photo]).shape, reader.feature_maps([photo])[0].maps.shape
     ((5, 8), (1, 8), (8, 14, 14))
     """
 
@@ -161,22 +174,29 @@ class FeatureReader:
         with hooked([handle]), frozen(self.loaded.model), torch.no_grad():
             return np.stack(self.loaded.each(images, read))
 
-    def feature_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def feature_maps(self, images: Sequence[np.ndarray]) -> list[PlacedMaps]:
         """A (D, h, w) feature map of each image."""
+
+        def read(inputs: torch.Tensor) -> list[PlacedMaps]:
+            grid = find_grid(self.loaded.model, self.explainer.anatomy, inputs)
+            return placed(self.explainer.features(inputs)[0], grid)
+
         with frozen(self.loaded.model), torch.no_grad():
-            return self.loaded.each(images, lambda inputs: self.explainer.features(inputs)[0].float().cpu().numpy())
+            return self.loaded.each(images, read)
 
-    def class_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def class_maps(self, images: Sequence[np.ndarray]) -> list[PlacedMaps]:
         """The (C, h, w) raw maps of all classes, of each image."""
-        return self.loaded.each(images, lambda inputs: self.explainer(inputs).maps.float().cpu().numpy())
+        return self.loaded.each(images, lambda inputs: placed(*self._maps_and_grid(inputs, None)))
 
-    def best_maps(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The (h, w) raw map of the predicted class, of each image."""
+    def best_maps(self, images: Sequence[np.ndarray]) -> list[PlacedMaps]:
+        """The (1, h, w) raw map of the predicted class, of each image."""
+        return self.loaded.each(
+            images, lambda inputs: placed(*self._maps_and_grid(inputs, lambda logits: logits.argmax(1)))
+        )
 
-        def read(inputs: torch.Tensor) -> np.ndarray:
-            return self.explainer(inputs, lambda logits: logits.argmax(1)).maps[:, 0].float().cpu().numpy()
-
-        return self.loaded.each(images, read)
+    def _maps_and_grid(self, inputs: torch.Tensor, classes: Callable | None) -> tuple[torch.Tensor, MapGrid | None]:
+        explanation = self.explainer(inputs, classes)
+        return explanation.maps, explanation.grid
 
 
 def crop(image: np.ndarray, box: np.ndarray | None, context: float = 0.0) -> np.ndarray:
@@ -190,9 +210,9 @@ def crop(image: np.ndarray, box: np.ndarray | None, context: float = 0.0) -> np.
     return image[y0:y1, x0:x1]
 
 
-def _map_boxes(cam: np.ndarray, photo: Photo, threshold: float, normalize: str) -> np.ndarray:
+def _map_boxes(cam: np.ndarray, grid: MapGrid | None, photo: Photo, threshold: float, normalize: str) -> np.ndarray:
     """The (0 or 1, 4) box of a raw map's largest component, edges, in pixels of the image."""
-    return boxes_from_map(upsample_map(cam, photo.image.shape[:2], normalize=normalize), threshold)
+    return boxes_from_map(upsample_map(cam, photo.image.shape[:2], normalize=normalize, grid=grid), threshold)
 
 
 def full(reader: FeatureReader, batch: Sequence[Photo]) -> list[np.ndarray]:
@@ -213,7 +233,7 @@ def by_cam(
             :func:`mmentropy.ops.mapping.scaling.normalize_map`.
     """
     maps = reader.best_maps([photo.image for photo in batch])
-    boxes = [_map_boxes(cam, photo, threshold, normalize) for cam, photo in zip(maps, batch)]
+    boxes = [_map_boxes(one.maps[0], one.grid, photo, threshold, normalize) for one, photo in zip(maps, batch)]
     return [crop(photo.image, box[0] if len(box) else None) for photo, box in zip(batch, boxes)]
 
 
@@ -292,17 +312,18 @@ def class_units(
         (unit, weight, regions best first) of each unit.
     """
     ranked = rank_units(reader.weight, label, units)
+    # Of each unit: its highest values, and (its map, the map's grid, the image) of each.
     best: list[tuple[np.ndarray, list]] = [(np.zeros(0), []) for _ in ranked]
     for batch in batches(items, batch_size):
-        maps = [units[ranked] for units in reader.feature_maps([photo.image for photo in batch])]
+        maps = [(one.maps[ranked], one.grid) for one in reader.feature_maps([photo.image for photo in batch])]
         for k in range(len(ranked)):
-            pairs = [(chosen[k], photo) for chosen, photo in zip(maps, batch)]
-            best[k] = keep_best(*best[k], np.array([cam.max() for cam, _ in pairs]), pairs, images)
+            seen = [(chosen[k], grid, photo) for (chosen, grid), photo in zip(maps, batch)]
+            best[k] = keep_best(*best[k], np.array([cam.max() for cam, _, _ in seen]), seen, images)
     strongest = []
-    for unit, (values, pairs) in zip(ranked.tolist(), best):
+    for unit, (values, seen) in zip(ranked.tolist(), best):
         regions = []
-        for value, (cam, photo) in zip(values.tolist(), pairs):
-            boxes = _map_boxes(cam, photo, threshold, normalize)
+        for value, (cam, grid, photo) in zip(values.tolist(), seen):
+            boxes = _map_boxes(cam, grid, photo, threshold, normalize)
             whole = np.array([0, 0, photo.image.shape[1], photo.image.shape[0]], np.float32)
             regions.append(Excitation(value, photo.image, boxes[0] if len(boxes) else whole, photo.name))
         strongest.append((unit, float(reader.weight[label, unit]), regions))
@@ -334,8 +355,8 @@ def discover_patterns(
     """
     seen: dict[int, list[dict[int, float]]] = {}
     for batch in batches(items, batch_size):
-        for photo, maps in zip(batch, reader.class_maps([photo.image for photo in batch])):
+        for photo, (maps, grid) in zip(batch, reader.class_maps([photo.image for photo in batch])):
             for label in photo.labels.tolist():
-                cam = upsample_map(maps[label], photo.image.shape[:2], normalize=normalize)
+                cam = upsample_map(maps[label], photo.image.shape[:2], normalize=normalize, grid=grid)
                 seen.setdefault(label, []).append(object_shares(cam, photo.boxes, photo.box_labels, threshold))
     return {label: rank_patterns(images, min_share) for label, images in sorted(seen.items())}

@@ -13,7 +13,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS
 
 from mmentropy.engine.model_loading import load_model
-from mmentropy.structures import CAM_LABELS, CAMS, GT_BBOXES
+from mmentropy.structures import CAM_LABELS, CAMS, GT_BBOXES, grid_in_picture
 from mmentropy.visualization.panels import ComparisonRow, draw_comparison_grid, scale_boxes
 
 from .comparison import Run
@@ -70,6 +70,7 @@ def methods_grid(
             label = int(sample.gt_label[0])
             place = sample.get(CAM_LABELS).tolist().index(label)
             row.maps[column] = sample.get(CAMS)[place].cpu().numpy()
+            row.grids[column] = grid_in_picture(sample, row.image.shape[:2])
             share = 100 * float(sample.pred_score[label])
             right = 'right' if int(sample.pred_label[0]) == label else 'wrong'
             row.captions[column] = f'{right}, {share:.0f} %'

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmentropy.ops.localizing.boxes import box_iou
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.overlay import blend_map, colorize_map
 from mmentropy.ops.mapping.scaling import upsample_map
 
@@ -121,6 +122,7 @@ def draw_localization_panel(
     alpha: float = 0.5,
     threshold: float = 0.2,
     normalize: str = 'minmax',
+    grid: MapGrid | None = HALF_PIXEL,
 ) -> np.ndarray:
     """Image with true (green) and predicted (red) box | class map over the image | entropy map.
 
@@ -136,6 +138,7 @@ def draw_localization_panel(
         threshold: for the box that is read from the class map.
         normalize: of colours and box: ``minmax`` as the WSOL metrics read the map, or ``max`` for shares of the map's
             maximum, see :func:`mmentropy.ops.mapping.scaling.normalize_map`.
+        grid: where the locations of both maps look, for an image of these proportions; None is half-pixel.
 
     Returns:
         (height, width, 3) uint8, RGB: as many tiles side by side as there are maps, and the image's.
@@ -145,7 +148,7 @@ def draw_localization_panel(
     full = canvas.shape[:2]
     overlay = None
     if class_map is not None:
-        cam = upsample_map(class_map, full, normalize=normalize)
+        cam = upsample_map(class_map, full, normalize=normalize, grid=grid)
         overlay = blend_map(canvas, cam, alpha)
         if pred_bboxes is None:
             pred_bboxes = scale_boxes(boxes_from_map(cam, threshold), full, size)
@@ -155,7 +158,7 @@ def draw_localization_panel(
         tiles.append(add_caption(widen(draw_boxes(overlay, predicted), tile), titles[1]))
     if entropy_map is not None:
         low, high = float(np.min(entropy_map)), float(np.max(entropy_map))
-        colours = colorize_map(upsample_map(entropy_map, full), 'viridis')
+        colours = colorize_map(upsample_map(entropy_map, full, grid=grid), 'viridis')
         tiles.append(add_caption(widen(colours, tile), f'{titles[2]} {low:.2f}–{high:.2f} nats'))
     return join_tiles(tiles)
 
@@ -170,6 +173,7 @@ class ComparisonRow:
         gt_bboxes: (n, 4) x0 y0 x1 y1, pixels of ``image``.
         title: caption of the image's tile (the class name).
         captions: column title -> caption of that tile, for example the prediction of that model.
+        grids: column title -> where that map's locations look, for an image of these proportions; without, half-pixel.
     """
 
     image: np.ndarray
@@ -177,6 +181,7 @@ class ComparisonRow:
     gt_bboxes: np.ndarray | None = None
     title: str = ''
     captions: dict[str, str] = field(default_factory=dict)
+    grids: dict[str, MapGrid | None] = field(default_factory=dict)
 
 
 def draw_comparison_grid(
@@ -219,7 +224,7 @@ def draw_comparison_grid(
         for name in columns:
             picture, caption = np.full((*full, 3), 240, np.uint8), row.captions.get(name, '')
             if name in row.maps:
-                cam = upsample_map(row.maps[name], full, normalize=normalize)
+                cam = upsample_map(row.maps[name], full, normalize=normalize, grid=row.grids.get(name))
                 picture = draw_boxes(blend_map(canvas, cam, alpha), true, GT_COLOR)
                 cut = threshold if isinstance(threshold, float | int) else threshold[name]
                 read = boxes_from_map(cam, cut) if boxes else np.zeros((0, 4))

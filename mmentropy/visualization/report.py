@@ -14,6 +14,7 @@ import numpy as np
 from mmentropy.ops.localizing.boxes import box_iou
 from mmentropy.ops.localizing.errors import KINDS, localization_error
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.overlay import colorize_map
 from mmentropy.ops.mapping.scaling import upsample_map
 
@@ -61,9 +62,10 @@ def describe(sample: Sample, threshold: float) -> dict:
         'thumb': base64.b64encode(sample.thumb or b'').decode(),
     }
     boxes_of_map = np.zeros((0, 4))
+    grid = None if sample.grid is None else MapGrid.from_array(sample.grid)
     if sample.cam is not None:
-        entry['cam'] = _encode_map(sample.cam)
-        boxes_of_map = boxes_from_map(upsample_map(sample.cam, (BOX_SIZE, BOX_SIZE)), threshold)
+        entry['cam'] = _encode_map(sample.cam, grid)
+        boxes_of_map = boxes_from_map(upsample_map(sample.cam, (BOX_SIZE, BOX_SIZE), grid=grid), threshold)
         entry['found'] = (boxes_of_map / BOX_SIZE).astype(float).round(4).tolist()
         if len(sample.boxes):
             # Both corners counted, as in the metrics: the last column is x1 − 1.
@@ -75,7 +77,9 @@ def describe(sample: Sample, threshold: float) -> dict:
     if sample.entropy_map is not None:
         values = sample.entropy_map.astype(np.float32)
         low, high = float(values.min()), float(values.max())
-        entry['entropy_map'] = _encode_map(np.round(255 * (values - low) / max(high - low, 1e-9)).astype(np.uint8))
+        entry['entropy_map'] = _encode_map(
+            np.round(255 * (values - low) / max(high - low, 1e-9)).astype(np.uint8), grid
+        )
         entry['entropy_range'] = [round(low, 3), round(high, 3)]
     return entry
 
@@ -128,5 +132,13 @@ def _number(value: float) -> float | None:
     return round(float(value), 4) if math.isfinite(value) else None
 
 
-def _encode_map(cam: np.ndarray) -> dict:
-    return {'h': cam.shape[0], 'w': cam.shape[1], 'data': base64.b64encode(cam.tobytes()).decode()}
+def _encode_map(cam: np.ndarray, grid: MapGrid | None) -> dict:
+    """A map as JSON. ``place`` says which of its rows is at the share s of a picture's height, a + b·s, as (a, b), and
+    which of its columns at a share of the width."""
+    height, width = cam.shape
+    grid = grid or MapGrid.half_pixel((height, width), (height, width))
+    place = [
+        (round((-0.5 - start) / step, 6), round(size / step, 6))
+        for start, step, size in zip(grid.start, grid.step, grid.size)
+    ]
+    return {'h': height, 'w': width, 'data': base64.b64encode(cam.tobytes()).decode(), 'place': place}

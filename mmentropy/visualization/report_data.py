@@ -13,7 +13,7 @@ import numpy as np
 from mmentropy.safe_files import load_npz, write_whole
 
 #: Fields of a sample that are arrays in the file, one for each sample that has it.
-ARRAYS = ('boxes', 'cam', 'best_iou', 'entropy_map', 'thumb')
+ARRAYS = ('boxes', 'cam', 'best_iou', 'entropy_map', 'grid', 'thumb')
 
 
 @dataclass
@@ -30,6 +30,8 @@ class Sample:
         best_iou: (T,) best IoU of any of the map's boxes with any true one, at each threshold.
         thumb: JPEG; None for an image that is counted but not shown.
         entropy_map: (h, w) float16, nats.
+        grid: (3, 2) where the locations of both maps look, :meth:`mmentropy.ops.mapping.geometry.MapGrid.to_array`;
+            None where they tile the image.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Sample:
     best_iou: np.ndarray | None = None
     thumb: bytes | None = None
     entropy_map: np.ndarray | None = None
+    grid: np.ndarray | None = None
 
 
 @dataclass

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from mmentropy import structures as fields
+from mmentropy.evaluation.samples import check_drawing
 from mmentropy.ops.localizing.boxes import scale_boxes
 from mmentropy.ops.localizing.protocol import best_iou_by_threshold, quantize_map
 from mmentropy.ops.mapping.scaling import normalize_map, upsample_map
@@ -36,6 +37,7 @@ class ReportHook(Hook):
         thumb: pixels of a picture's longer side.
         eval_size: pixels at which maps and boxes are compared, as in the metrics.
         channel_order: of the pipeline's images.
+        grid: as in the metrics: ``sample`` or ``half_pixel``.
 
     >>> HOOKS.build(dict(type='mmentropy.ReportHook', max_images=100)).max_images
     100
@@ -50,11 +52,12 @@ class ReportHook(Hook):
         thumb: int = 160,
         eval_size: int = 224,
         channel_order: str = 'bgr',
+        grid: str = 'sample',
     ) -> None:
         if max_images < 1:
             raise ValueError(f'max_images is at least 1, got {max_images}')
         self.out_file, self.max_images, self.thumb = out_file, max_images, thumb
-        self.eval_size, self.channel_order = eval_size, channel_order
+        self.eval_size, self.channel_order, self.grid = eval_size, channel_order, check_drawing(grid)
         self.samples: list[Sample] = []
 
     def before_test_epoch(self, runner: Runner) -> None:
@@ -93,8 +96,11 @@ class ReportHook(Hook):
             boxes=np.zeros((0, 4), np.float32) if boxes is None else boxes.astype(np.float32),
             cam=None if cam is None else np.round(255 * normalize_map(cam)).astype(np.uint8),
         )
+        grid = None if self.grid == 'half_pixel' else fields.grid_in_image(output)
+        kept.grid = None if grid is None else grid.to_array()
         if cam is not None and len(kept.boxes):
-            kept.best_iou = best_iou_by_threshold(quantize_map(upsample_map(cam, square)), truths, THRESHOLDS)
+            drawn = upsample_map(cam, square, grid=grid)
+            kept.best_iou = best_iou_by_threshold(quantize_map(drawn), truths, THRESHOLDS)
         entropy_map = to_array(output.get(fields.ENTROPY_MAP))
         if image is not None:
             kept.thumb = self._thumb(image)

@@ -73,7 +73,7 @@ class LocalizationVisualizer(Visualizer):
         Args:
             image: (H, W, 3) uint8, RGB: what the network saw, or the original.
             data_sample: see :mod:`mmentropy.structures`; fields that are missing are not drawn. ``gt_bboxes`` are in
-                pixels of ``ori_shape`` (the image itself without one).
+                pixels of ``ori_shape`` (the image itself without one). Maps are drawn where its ``map_grid`` tells.
 
         Returns:
             (height, width, 3) uint8, RGB.
@@ -99,6 +99,7 @@ class LocalizationVisualizer(Visualizer):
             alpha=self.alpha,
             threshold=self.threshold,
             normalize=self.normalize,
+            grid=fields.grid_in_picture(data_sample, image.shape[:2]),
         )
 
     @staticmethod

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.overlay import blend_map, colorize_map
-from mmentropy.ops.mapping.scaling import upsample_map
+from mmentropy.ops.mapping.scaling import draw_maps, upsample_map
 from mmentropy.visualization.panels import (
     GT_COLOR,
     PRED_COLOR,
@@ -140,3 +141,16 @@ def test_each_column_may_have_its_own_cut():
     red = (grid == PRED_COLOR).all(axis=-1)
     tops = [int(np.flatnonzero(red[:, x : x + 64].any(axis=1))[0]) for x in (68, 136)]
     assert tops[1] - tops[0] == 32  # half of the rows more lie above the lower cut
+
+
+def test_maps_are_drawn_in_their_place():
+    """As maps that were drawn before, at the size of the tile."""
+    grid, cam, entropy = MapGrid((0, 3), (16, 16), (128, 128)), blob(), np.linspace(0, 1, 64).reshape(8, 8)
+    cam_there, entropy_there = draw_maps(cam, (64, 64), grid), draw_maps(entropy, (64, 64), grid)
+    panel = draw_localization_panel(GRAY, cam, entropy, tile=64, grid=grid)
+    expected = draw_localization_panel(GRAY, cam_there, entropy_there, tile=64)
+    np.testing.assert_array_equal(panel[20:], expected[20:])
+    assert not np.array_equal(panel, draw_localization_panel(GRAY, cam, entropy, tile=64))
+    rows = [ComparisonRow(GRAY, {'a': cam, 'b': cam}, grids={'a': grid})]
+    before = [ComparisonRow(GRAY, {'a': cam_there, 'b': cam})]
+    np.testing.assert_array_equal(draw_comparison_grid(rows, tile=64), draw_comparison_grid(before, tile=64))

@@ -15,6 +15,7 @@ import pytest
 from report_samples import EVIL, sample
 
 from mmentropy.ops.localizing.errors import KINDS
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.visualization.report import box_curves, describe, entropy_histogram, render_report
 from mmentropy.visualization.report_data import ReportData, Sample
 
@@ -151,3 +152,15 @@ def test_page_in_a_browser(tmp_path, data, width):
     assert log['wide'] <= 0
     assert log['documentTitle'] == 'run ' + EVIL
     assert log['images'] == 0
+
+
+@pytest.mark.parametrize('grid', [MapGrid((0, 3), (30, 20), (240, 160)), MapGrid.half_pixel((8, 8), (60, 80))])
+def test_the_page_is_told_where_maps_look(grid):
+    """The rows and columns of the map under the pixels of a picture, as the page computes them from shares of it."""
+    entry = describe(sample(0, grid=grid.to_array()), 0.5)
+    neutral = grid.is_half_pixel((8, 8))
+    for name in ('cam', 'entropy_map'):
+        for (a, b), places, n in zip(entry[name]['place'], grid.coordinates((112, 56)), (112, 56)):
+            np.testing.assert_allclose(a + b * (np.arange(n) + 0.5) / n, places, atol=1e-4)
+        assert (entry[name]['place'] == describe(sample(0), 0.5)[name]['place']) == neutral
+    assert (entry['found'] == describe(sample(0), 0.5)['found']) == neutral

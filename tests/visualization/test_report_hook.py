@@ -11,7 +11,11 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
+from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps
 from mmentropy.visualization import ReportHook
+from mmentropy.visualization.report import describe
 from mmentropy.visualization.report_data import ReportData
 
 
@@ -50,3 +54,26 @@ def test_hook_keeps_figures_of_all_and_pictures_of_some(tmp_path):
     # The map's block is columns 2 to 5 and rows 1 to 4 of 7: at a high threshold its box meets the true one.
     assert first.best_iou.max() > 0.5
     assert data.metrics == {'accuracy': 60.0}
+
+
+def test_boxes_are_read_where_the_map_looks():
+    """A map whose grid is half a step off meets the true box only in its place."""
+    one = DataSample(metainfo={'img_path': 'a.png', 'ori_shape': (70, 70)})
+    one.set_gt_label(0)
+    cam = torch.zeros(1, 7, 7)
+    cam[0, 2:5, 2:5] = 1
+    grid = MapGrid((0, 0), (10, 10), (70, 70))
+    drawn = draw_maps(cam[0].numpy(), (224, 224), grid, 'cubic')
+    box = boxes_from_map(drawn, 0.5)[0] * 70 / 224
+    fields = [(cam, 'cams'), (torch.tensor([0]), 'cam_labels'), (torch.tensor(box)[None], 'gt_bboxes')]
+    for value, name in [*fields, (grid, 'map_grid')]:
+        one.set_field(value, name)
+    kept = ReportHook().sample(None, one)
+    assert kept.best_iou.max() > 0.95
+    assert describe(kept, 0.5)['iou'] > 0.9
+    plain = ReportHook(grid='half_pixel').sample(None, one)
+    assert plain.best_iou.max() < 0.75
+    assert describe(plain, 0.5)['iou'] < 0.75
+    assert plain.grid is None
+    with pytest.raises(ValueError, match='grid must be one of'):
+        ReportHook(grid='followed')

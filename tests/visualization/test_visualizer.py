@@ -6,9 +6,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from data_samples import sample
 from mmpretrain.structures import DataSample
 
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.scaling import draw_maps
 from mmentropy.visualization import draw_localization_panel
 
 
@@ -56,3 +59,24 @@ def test_backends_get_the_panels(make, tmp_path, backend):
         data = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
         assert event.step == 7
         np.testing.assert_array_equal(data, panel)
+
+
+@pytest.mark.parametrize('size', [(48, 32), (96, 64)])
+def test_maps_of_a_sample_are_drawn_where_they_look(make, size):
+    """On what the pipeline gave, or on the original image; the batch was padded to 64 columns."""
+    image = np.full((*size, 3), 90, np.uint8)
+    one = sample(0)
+    one.set_field((0.5, 0.5), 'scale_factor', field_type='metainfo')
+    one.set_field(MapGrid((0, 0), (8, 16), (48, 64)), 'map_grid')
+    panel = make().draw(image, one)
+    # The image's columns end before the second location's.
+    grid = MapGrid((0, 0), (8, 16), (48, 32))
+    cam, entropy = (draw_maps(one.get(name).numpy(), (48, 32), grid) for name in ('cams', 'entropy_map'))
+    one.set_field(torch.from_numpy(cam), 'cams')
+    one.set_field(torch.from_numpy(entropy), 'entropy_map')
+    one.pop('map_grid')
+    shown, expected = panel[20:], make().draw(image, one)[20:]
+    if size == (48, 32):
+        np.testing.assert_array_equal(shown, expected)
+    else:
+        assert np.abs(shown.astype(int) - expected).mean() < 4
