@@ -48,17 +48,20 @@ def main() -> None:
     set_work_dir(cfg, args.config, args.work_dir)
     cfg.load_from = args.checkpoint
     if args.amp:
-        cfg.test_cfg.fp16 = True
+        cfg.test_cfg = {**(cfg.get('test_cfg') or {}), 'fp16': True}
     if args.show or args.show_dir:
-        cfg.default_hooks.visualization.update(
+        hook = (cfg.get('default_hooks') or {}).get('visualization')
+        if hook is None:
+            raise ValueError(f'--show and --show-dir need default_hooks.visualization, and {args.config} has none')
+        hook.update(
             enable=True, show=args.show, out_dir=args.show_dir, interval=args.interval, wait_time=args.wait_time
         )
     if args.report:
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='mmentropy.ReportHook')]
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmentropy.ReportHook')]
     if args.threshold_from:
         from mmentropy.evaluation.thresholds import use_thresholds_from
 
-        use_thresholds_from(cfg.test_evaluator, args.threshold_from)
+        use_thresholds_from(cfg.get('test_evaluator') or [], args.threshold_from)
     start_processes(cfg, args.launcher)
     runner = build_runner(cfg, args.trust_checkpoint)
     if args.out and args.out.endswith('.pkl'):

@@ -56,6 +56,8 @@ def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
 
 def use_amp(cfg: Config) -> None:
     """Train in mixed precision: float16 with a loss scaler on a GPU, bfloat16 autocast on the CPU."""
+    if not cfg.get('optim_wrapper'):
+        raise ValueError(f'--amp sets the type of optim_wrapper, and {cfg.filename or "the config"} has none')
     if torch.cuda.is_available():
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
@@ -74,21 +76,25 @@ def start_processes(cfg: Config, launcher: str) -> None:
     Args:
         cfg: the run's config; ``launcher`` and ``model_wrapper_cfg`` are set.
         launcher: ``none``, ``pytorch``, ``slurm`` or ``mpi``.
+
+    Raises:
+        ValueError: without the variables that the launcher sets.
     """
     cfg.launcher = launcher
     os.environ.setdefault('LOCAL_RANK', '0')
     if launcher != 'none':
         atexit.register(_leave_processes)
-    if launcher == 'none' or torch.cuda.is_available():
+    if launcher == 'none':
+        return
+    names = LAUNCHER_ENV[launcher]
+    missing = [name for name in names if name not in os.environ]
+    if missing and not dist.is_initialized():
+        raise ValueError(
+            f'--launcher {launcher} needs the variables {", ".join(missing)}: start it with torchrun, srun or mpirun'
+        )
+    if torch.cuda.is_available():
         return
     if not dist.is_initialized():
-        names = LAUNCHER_ENV[launcher]
-        missing = [name for name in names if name not in os.environ]
-        if missing:
-            names = ', '.join(missing)
-            raise ValueError(
-                f'--launcher {launcher} needs the variables {names}: start it with torchrun, srun or mpirun'
-            )
         for name, source in zip(LAUNCHER_ENV['pytorch'], names):
             os.environ[name] = os.environ[source]
         os.environ.setdefault('MASTER_PORT', '29500')

@@ -50,6 +50,7 @@ def methods_grid(
     Raises:
         FileNotFoundError: for a run that is not trained.
         KeyError: for an evaluation that there is not.
+        ValueError: for an image that there is not.
     """
     configs = runs[0].evaluation_configs()
     name = evaluation or ('test' if 'test' in configs else 'val')
@@ -58,6 +59,9 @@ def methods_grid(
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(configs[name].test_dataloader.dataset)
     indices = spread_indices(len(dataset), samples) if isinstance(samples, int) else list(samples)
+    strange = [i for i in indices if not 0 <= i < len(dataset)]
+    if strange:
+        raise ValueError(f'there is no image {strange[0]}: the set has {len(dataset)}, from 0 to {len(dataset) - 1}')
     data = [dataset[i] for i in indices]
     classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
     rows = [_row(item, classes) for item in data]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from mmentropy.experiments.sweep_plot import SweepPoint
 from mmentropy.experiments.tables import summarize
 
@@ -51,6 +53,25 @@ def plan_sweep(
             directory = Path(work_dir) / name / f'seed{seed}'
             runs.append(Run(name, config, seed, directory, {**(options or {}), **chosen}, **evaluating))
     return runs
+
+
+def class_count(cfg: Config) -> int:
+    """How many classes a config's classifier has, without building it.
+
+    Raises:
+        ValueError: if the config does not say.
+
+    >>> class_count(Config(dict(data_preprocessor=dict(num_classes=7))))
+    7
+    """
+    model = cfg.get('model') or {}
+    for settings in (model.get('head'), cfg.get('data_preprocessor'), model.get('data_preprocessor')):
+        if settings and settings.get('num_classes') is not None:
+            return int(settings['num_classes'])
+    raise ValueError(
+        f'{cfg.filename or "the config"} has no data_preprocessor.num_classes and no model.head.num_classes; '
+        'set one, for the axis of λ under sum'
+    )
 
 
 def sweep_points(runs: Sequence[Run]) -> list[SweepPoint]:

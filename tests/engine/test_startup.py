@@ -3,7 +3,7 @@
 import pytest
 from mmengine.config import Config
 
-from mmentropy.engine import load_config, set_work_dir, start_processes
+from mmentropy.engine import load_config, set_work_dir, start_processes, use_amp
 
 
 def test_work_dir_priority():
@@ -24,8 +24,9 @@ def test_options_are_merged(tmp_path):
         load_config(str(tmp_path / 'nothing.py'))
 
 
-def test_a_launcher_without_its_variables(monkeypatch):
-    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+@pytest.mark.parametrize('gpu', [False, True])
+def test_a_launcher_without_its_variables(gpu, monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: gpu)
     for name in ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match='--launcher slurm needs the variables SLURM_PROCID'):
@@ -34,3 +35,8 @@ def test_a_launcher_without_its_variables(monkeypatch):
     start_processes(cfg, 'none')
     assert cfg.launcher == 'none'
     assert 'model_wrapper_cfg' not in cfg
+
+
+def test_mixed_precision_of_a_config_that_does_not_train():
+    with pytest.raises(ValueError, match='--amp sets the type of optim_wrapper, and the config has none'):
+        use_amp(Config({}))

@@ -6,12 +6,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmentropy.experiments import comparison
 from mmentropy.experiments.comparison import figures_of, plan_runs
 from mmentropy.experiments.methods_grid import methods_grid, short_names, spread_indices
-from mmentropy.experiments.sweep import plan_sweep, sweep_points
+from mmentropy.experiments.sweep import class_count, plan_sweep, sweep_points
 from mmentropy.models.losses import EntropyRegularizedLoss
 
 CONFIGS = ['configs/demo/resnet18_partshapes.py', 'configs/demo/resnet18_partshapes_ent.py']
@@ -36,6 +37,15 @@ def pretend_trained(run, figures=None) -> torch.nn.Module:
             mark = comparison._fingerprint(one, comparison.EVALUATION_KEYS)
             (run.directory / f'metrics/{name}.json').write_text(json.dumps(dict(fingerprint=mark, metrics=figures)))
     return model.eval()
+
+
+def test_the_number_of_classes_is_read_before_anything_runs():
+    head, preprocessor = dict(num_classes=3), dict(num_classes=4)
+    assert class_count(Config(dict(model=dict(head=head), data_preprocessor=preprocessor))) == 3
+    assert class_count(Config(dict(model=dict(head=dict(type='x')), data_preprocessor=preprocessor))) == 4
+    assert class_count(Config(dict(model=dict(data_preprocessor=preprocessor)))) == 4
+    with pytest.raises(ValueError, match=r'no data_preprocessor\.num_classes and no model\.head\.num_classes'):
+        class_count(Config(dict(model=dict(head=None))))
 
 
 def test_plan_has_the_plain_model_once_and_the_seeds_outermost(repo_root, tmp_path):
@@ -143,6 +153,8 @@ def test_grid_is_a_picture_and_errors_are_sentences(repo_root, tmp_path):
     assert picture.shape[1] == 2 * 64 + 4
     with pytest.raises(KeyError, match="no evaluation 'mosaic'; there are val"):
         methods_grid([run], 2, 'mosaic')
+    with pytest.raises(ValueError, match='there is no image 20: the set has 20, from 0 to 19'):
+        methods_grid([run], [3, 20])
 
 
 def test_columns_are_named_by_what_tells_them_apart():

@@ -160,3 +160,11 @@ def test_a_config_without_the_data_that_a_tool_needs(tool, split, tmp_path):
     done = run_tool(tool, str(tmp_path / 'c.py'), *weights)
     assert done.code == 2
     assert f'has no {split}_dataloader; it has no data sets at all' in done.err
+
+
+def test_panels_of_a_config_without_their_hook(tmp_path):
+    (tmp_path / 'c.py').write_text(CONFIG + 'test_dataloader = dict(dataset=dict())')
+    (tmp_path / 'w.pth').touch()
+    done = run_tool('test.py', str(tmp_path / 'c.py'), str(tmp_path / 'w.pth'), '--show-dir', str(tmp_path))
+    assert done.code == 2
+    assert '--show and --show-dir need default_hooks.visualization' in done.err

@@ -13,7 +13,7 @@ from pathlib import Path
 from mmentropy.engine import load_config, one_sentence_errors, positive_float
 from mmentropy.experiments.comparison import add_run_arguments, named_configs
 from mmentropy.experiments.execution import execute_and_tabulate
-from mmentropy.experiments.sweep import LOSSES, plan_sweep, sweep_points
+from mmentropy.experiments.sweep import LOSSES, class_count, plan_sweep, sweep_points
 from mmentropy.experiments.sweep_plot import plot_sweep
 
 
@@ -37,6 +37,7 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    num_classes = class_count(load_config(args.config, args.cfg_options))
     runs = plan_sweep(
         args.config,
         args.losses,
@@ -51,7 +52,6 @@ def main() -> None:
     usual = [args.classification, args.localization, 'wsol/entropy']
     failed = execute_and_tabulate(runs, out, None, usual, args.jobs, args.dry_run)
     points = sweep_points(runs)
-    cfg = load_config(args.config, args.cfg_options)
     if points:
         # Chosen on the validation split; where the figures are of a test split, its own name stands before the key.
         by_val = f'val:{args.localization}'
@@ -61,7 +61,7 @@ def main() -> None:
         plot_sweep(
             points,
             picture,
-            cfg.data_preprocessor.num_classes,
+            num_classes,
             localization=args.localization,
             classification=args.classification,
             chosen_by=chosen_by,
