@@ -186,11 +186,25 @@ def paired(ours: list[float | None], theirs: list[float | None]) -> str:
     return f'**{text}**' if abs(mean(differences)) > half else text
 
 
+def label(run: Run) -> str:
+    """A method in words; in brackets whatever else differs from the defaults of its kind."""
+    known = dict(pooling=0, aux=0.0, lambda_=0.0)
+    if (run.pooling, run.aux, run.lambda_) == (1, 0.5, 0.3):
+        words = ['recipe']
+    else:
+        words = ['entropy pooling' if run.pooling else 'GAP']
+        words += [f'{run.aux:g} of the loss on GAP'] * bool(run.aux) + [f'λ = {run.lambda_:g}'] * bool(run.lambda_)
+    schedule = dict(epochs=3, lr=0.05) if run.init == 'pretrained' else {}
+    plain = Run(set=run.set, fold=run.fold, seed=run.seed, init=run.init, **schedule)
+    others = [f'{k} = {v}' for k, v in vars(run).items() if k not in known and v != getattr(plain, k)]
+    return ', '.join(words) + (f' [{", ".join(others)}]' if others else '')
+
+
 def table(args: argparse.Namespace) -> str:
     """A Markdown table of the queue's runs on one set, compared with the first of them as the protocol reads it."""
     groups: dict[Run, list[Run]] = {}
     for run in queued(args.queue):
-        if args.set in sets_of(run) and run.fold == args.fold:
+        if args.set in sets_of(run) and (run.fold, run.init) == (args.fold, args.init):
             groups.setdefault(Run(**{**vars(run), 'seed': -1}), []).append(run)
     if not groups:
         raise ValueError(f'{args.queue} has no run of fold {args.fold!r} that is evaluated on {args.set!r}')
@@ -208,10 +222,8 @@ def table(args: argparse.Namespace) -> str:
             cells += [paired(found[c], usual[c]) for c in ('top-1', 'V2')] + [paired(found['V2'], same)]
             if not any(v is not None for v in found['V2']):
                 continue
-            label = key.name.replace(f'{key.set}-{key.fold}-seed=-1', '').lstrip('-') or 'plain CAM'
-            lines.append(
-                '| ' + ' | '.join([f'{label} ({sum(v is not None for v in found["V2"])})', reading, *cells]) + ' |'
-            )
+            seeds = sum(v is not None for v in found['V2'])
+            lines.append('| ' + ' | '.join([f'{label(key)} ({seeds})', reading, *cells]) + ' |')
     return '\n'.join(lines)
 
 
@@ -223,6 +235,7 @@ def parse_args() -> argparse.Namespace:
         '--set', default='partshapes', choices=('partshapes', 'photographs', 'mosaics'), help='of the table'
     )
     parser.add_argument('--fold', default='report', help='of the table')
+    parser.add_argument('--init', default='scratch', choices=('scratch', 'pretrained'), help='of the table')
     parser.add_argument('--readings', nargs='+', choices=list(READINGS), help='all by default')
     add_data_arguments(parser)
     return parser.parse_args()
