@@ -9,7 +9,7 @@ Faulty images are listed at the end and the exit code is 1, while the figures of
 import argparse
 import sys
 
-from mmentropy.engine import one_sentence_errors, positive_float
+from mmentropy.engine import one_sentence_errors, positive_float, threshold_or_rule
 from mmentropy.experiments.map_evaluation import (
     add_map_arguments,
     evaluation_from,
@@ -17,14 +17,6 @@ from mmentropy.experiments.map_evaluation import (
     run_with_progress,
     settings_of,
 )
-
-
-def threshold_or_rule(text: str) -> float | str:
-    """A number, or a rule's name as it is: the metric says which names there are."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,7 +10,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors, positive_float, positive_int
+from mmentropy.engine import add_weights_arguments, one_sentence_errors, positive_float, positive_int, threshold_or_rule
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,7 +27,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--topk', type=positive_int, default=1, help='classes an image without --classes')
     parser.add_argument('--box', default='largest', help='largest or all boxes of a map')
-    parser.add_argument('--threshold', type=float, default=0.2, help='share for boxes and masks (default: 0.2)')
+    parser.add_argument(
+        '--threshold',
+        type=threshold_or_rule,
+        default='mean_share',
+        help="share for boxes and masks, or a rule: mean_share (default: the map's own mean), entropy_area, otsu",
+    )
     parser.add_argument(
         '--normalize',
         default='max',

@@ -38,7 +38,8 @@ class Localization:
         scores: (K,) float32 probabilities.
         maps: (K, h, w) float32, raw, over the whole image.
         boxes: K arrays (n, 4) float32, x0 y0 x1 y1 in pixels of the image, largest first.
-        threshold: share of the normalised map's maximum above which a pixel counts, for boxes and masks.
+        threshold: share of the normalised map's maximum above which a pixel counts, for boxes and masks; or the rule by
+            which each map chooses it.
         normalize: ``max``: the share is one of the map's maximum, negative evidence cut; ``minmax``: of the height
             between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
@@ -56,7 +57,7 @@ class Localization:
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     maps: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1), np.float32))
     boxes: list[np.ndarray] = field(default_factory=list)
-    threshold: float = 0.2
+    threshold: float | str = 'mean_share'
     normalize: str = 'max'
     error: str | None = None
     ranking: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -131,7 +132,7 @@ class Localizer:
         classes: str | Sequence[int | str] | int | None = None,
         method: str = 'cam',
         box: str = 'largest',
-        threshold: float = 0.2,
+        threshold: float | str = 'mean_share',
         topk: int = 1,
         progress: bool = True,
         on_error: str = 'auto',
@@ -144,7 +145,9 @@ class Localizer:
             classes: None for the ``topk`` best of each image, ``'all'``, or numbers or names of classes.
             method: one of :data:`mmentropy.explain.METHODS`.
             box: ``largest`` or ``all`` boxes of a map.
-            threshold: share for boxes and masks (0.2 in the CAM paper), see ``normalize``.
+            threshold: share for boxes and masks, see ``normalize`` (0.2 in the CAM paper); or a rule by which each map
+                chooses it: ``mean_share`` (the map's own mean), ``entropy_area``, ``otsu``, see
+                :mod:`mmentropy.ops.localizing.threshold_rules`.
             topk: classes an image without ``classes``.
             progress: show a bar when there is more than one batch.
             on_error: ``raise``; ``record`` (the result has an ``error``, a warning is given, the rest is done); or
@@ -178,7 +181,7 @@ class Localizer:
         classes: str | Sequence[int | str] | int | None = None,
         method: str = 'cam',
         box: str = 'largest',
-        threshold: float = 0.2,
+        threshold: float | str = 'mean_share',
         topk: int = 1,
         on_error: str = 'record',
         normalize: str = 'max',

@@ -88,7 +88,7 @@ class ResultWriter:
                 stored['scores'],
                 stored['maps'],
                 np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
-                float(stored['threshold']),
+                _threshold(stored['threshold']),
                 str(stored['normalize']),
                 ranking=stored['ranking'],
             )
@@ -168,3 +168,8 @@ class ResultWriter:
             'categories': [{'id': label, 'name': name} for label, name in names.items()],
         }
         write_whole(self.out_dir / 'boxes.json', json.dumps(content, ensure_ascii=False).encode())
+
+
+def _threshold(stored: np.ndarray) -> float | str:
+    """A share, or a rule's name, from a file."""
+    return str(stored) if stored.dtype.kind == 'U' else float(stored)

@@ -10,6 +10,7 @@ from .command_line import (
     one_sentence_errors,
     positive_float,
     positive_int,
+    threshold_or_rule,
 )
 from .config_options import add_config_options, merge_options
 from .dataset_building import build_dataset, dataloader_of
@@ -53,6 +54,7 @@ __all__ = [
     'progress_bar',
     'set_work_dir',
     'start_processes',
+    'threshold_or_rule',
     'trust_checkpoints',
     'usable_device',
     'use_amp',

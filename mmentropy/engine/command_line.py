@@ -48,6 +48,18 @@ def positive_int(text: str) -> int:
     raise argparse.ArgumentTypeError(f'expected a whole number of 1 or more, got {text}')
 
 
+def threshold_or_rule(text: str) -> float | str:
+    """A number, or a rule's name as it stands: who takes the threshold says which names there are.
+
+    >>> threshold_or_rule('0.2'), threshold_or_rule('auto')
+    (0.2, 'auto')
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def positive_float(text: str) -> float:
     """An option that is a factor or a weight: above 0, and finite.
 

@@ -121,6 +121,19 @@ def test_threshold_is_a_share_of_the_maximum_unless_asked_for():
     assert 46**2 < ranged.masks[0].sum() < 52**2
 
 
+def test_each_map_is_cut_at_its_own_mean_by_default(localizer):
+    (found,) = localizer(picture())
+    assert found.threshold == 'mean_share'
+    cam = found.upsampled()[0]
+    above = cam > cam.mean()
+    rows, columns = np.where(above)
+    assert found.boxes[0].tolist() == [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+    assert np.array_equal(found.masks[0], above)
+    (area,) = localizer(picture(), threshold='entropy_area')
+    # As large as 1.6 flat blocks of the map's mass and height; ties may cost some pixels.
+    assert area.masks[0].sum() == pytest.approx(1.6 * cam.sum() / cam.max(), rel=0.05)
+
+
 def test_batches_and_generators_give_what_single_images_give(localizer):
     images = [picture(channel=k % 3) for k in range(5)]
     single = [localizer(image)[0] for image in images]
@@ -178,6 +191,7 @@ def test_wrong_options_are_refused_before_any_work(localizer):
     for options, message in [
         ({'box': 'big'}, 'box must be'),
         ({'threshold': 2}, 'threshold'),
+        ({'threshold': 'best'}, "'entropy_area', 'mean_share', 'otsu'"),
         ({'topk': 0}, 'topk'),
         ({'on_error': 'ignore'}, 'on_error'),
         ({'normalize': 'sum'}, 'normalize must be'),

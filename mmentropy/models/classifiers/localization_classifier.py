@@ -100,7 +100,11 @@ class LocalizationClassifier(ImageClassifier):
         return getattr(self.head, 'location_classifier', None)
 
     def method_options(self, method: str) -> dict:
-        """Options that a map method (of :data:`mmentropy.explain.METHODS`) needs to read as this model pools."""
+        """Options that a map method (of :data:`mmentropy.explain.METHODS`) needs to read as this model pools, and to
+        give class maps as ``predict`` does."""
+        if method == 'cam':
+            score = 'sigmoid' if getattr(self.head, 'multi_label', False) else 'softmax'
+            return {'reading': self.reading, 'grid': self.grid.kind, 'score': score}
         options = getattr(self.neck, 'entropy_options', None)
         return dict(options) if method == 'entropy_cam' and options else {}
 

@@ -6,23 +6,26 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .threshold_rules import own_threshold
+
 BOX_CHOICES = ('largest', 'all')
 
 
-def foreground_mask(cam: np.ndarray, threshold: float = 0.2) -> np.ndarray:
+def foreground_mask(cam: np.ndarray, threshold: float | str = 0.2) -> np.ndarray:
     r"""Pixels above a share of the map's maximum, :math:`\{i : m_i > t \cdot \max m\}` (strict).
 
     Args:
         cam: (H, W) map, any float type: raw, or normalised by its maximum, which gives the same pixels. On a min-max
             normalised map the share is one of the height above the map's minimum, see
             :func:`mmentropy.ops.mapping.scaling.normalize_map`.
-        threshold: t in [0, 1), a share of the maximum; 0.2 in the CAM paper.
+        threshold: t in [0, 1), a share of the maximum; 0.2 in the CAM paper. Or ``auto`` or another rule by which the
+            map chooses t, see :mod:`mmentropy.ops.localizing.threshold_rules`.
 
     Returns:
         (H, W) bool; all False where no value is positive (nothing is brought forward).
 
     Raises:
-        ValueError: for another number of axes, or a threshold outside [0, 1).
+        ValueError: for another number of axes, a threshold outside [0, 1), or an unknown rule.
 
     >>> foreground_mask(np.array([[0.1, 0.3, 1.0]]), threshold=0.2).tolist()
     [[False, True, True]]
@@ -30,18 +33,20 @@ def foreground_mask(cam: np.ndarray, threshold: float = 0.2) -> np.ndarray:
     cam = np.asarray(cam)
     if cam.ndim != 2:
         raise ValueError(f'a map has two axes (H, W), got shape {cam.shape}; pass one map at a time')
+    if isinstance(threshold, str):
+        threshold = own_threshold(cam, threshold)
     if not 0 <= threshold < 1:
         raise ValueError(f'threshold is a share of the maximum in [0, 1), got {threshold}')
     top = cam.max(initial=0)
     return cam > threshold * top if top > 0 else np.zeros(cam.shape, dtype=bool)
 
 
-def boxes_from_map(cam: np.ndarray, threshold: float = 0.2, which: str = 'largest') -> np.ndarray:
+def boxes_from_map(cam: np.ndarray, threshold: float | str = 0.2, which: str = 'largest') -> np.ndarray:
     """Tight boxes around the 8-connected components of :func:`foreground_mask`.
 
     Args:
         cam: (H, W) map.
-        threshold: share of the maximum, see :func:`foreground_mask`.
+        threshold: share of the maximum, or a rule, see :func:`foreground_mask`.
         which: ``largest`` for the component with most pixels alone (the CAM paper's), ``all`` for every component,
             largest first (ties: the higher, then the one further left).
 
