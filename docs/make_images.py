@@ -33,6 +33,7 @@ from mmentropy.ops.erasing.image_erasing import hide_cells
 from mmentropy.ops.erasing.recursive import erasing_weight, expected_map, pseudo_threshold
 from mmentropy.ops.localizing.map_boxes import boxes_from_map, foreground_mask
 from mmentropy.ops.localizing.protocol import best_iou_by_threshold, quantize_map
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.overlay import blend_map, colorize_map
 from mmentropy.ops.mapping.scaling import normalize_map, resize_map, upsample_map
 from mmentropy.ops.masks import voc_palette
@@ -97,6 +98,20 @@ def cam() -> np.ndarray:
         ('above 20 % of the max.', mask),
         ('box; green: the truth', boxed),
     )
+
+
+def map_grid() -> np.ndarray:
+    """One map drawn both ways: with half-pixel centres, and where a network of padded kernels looks."""
+    scene, stride = draw_scene(3, 0, 1, CLASSES, SIZE), 24
+    image, seen = rgb(scene), cv2.GaussianBlur((scene.instances > 0).astype(np.float32), (0, 0), 10)
+    small = seen[::stride, ::stride]  # location j looks at pixel j·stride, as behind padded 3×3 kernels of stride 2
+    grid = MapGrid((0, 0), (stride, stride), (SIZE, SIZE))
+    tiles = [('image', image), ('raw map, 8×8', colorize_map(resize_map(small, (SIZE, SIZE), 'nearest')))]
+    for title, where in (('half-pixel', None), ('in its place', grid)):
+        drawn = upsample_map(small, (SIZE, SIZE), normalize='max', grid=where)
+        boxed = draw_boxes(draw_boxes(blend_map(image, drawn), scene.boxes, GT_COLOR), boxes_from_map(drawn, 0.5))
+        tiles.append((title, boxed))
+    return row(*tiles)
 
 
 def entropy_pooling() -> np.ndarray:
@@ -339,6 +354,7 @@ PICTURES = {
     'entropy_pooling.jpg': entropy_pooling,
     'entropy_regularization.png': entropy_regularization,
     'erasing.jpg': erasing,
+    'map_grid.jpg': map_grid,
     'minmax.jpg': minmax,
     'oracle_threshold.png': oracle_threshold,
     'pooling.jpg': pooling,
