@@ -37,7 +37,7 @@ class DemoModel:
         grid: of the box metric: ``half_pixel`` draws the maps as the field does.
 
     >>> MODELS[0].title, MODELS[0].config == MODELS[1].config  # the first two rows are one training, read twice
-    ('plain CAM, as usual', True)
+    ('plain CAM as usual', True)
     """
 
     title: str
@@ -47,10 +47,8 @@ class DemoModel:
 
 
 MODELS = (
-    DemoModel('plain CAM, as usual', 'demo/resnet18_partshapes.py', {'model.reading': 'protocol'}, 'half_pixel'),
-    DemoModel(
-        'the same network, read by certainty', 'demo/resnet18_partshapes.py', {'model.reading': 'certain+spread'}
-    ),
+    DemoModel('plain CAM as usual', 'demo/resnet18_partshapes.py', {'model.reading': 'protocol'}, 'half_pixel'),
+    DemoModel('the same, by certainty', 'demo/resnet18_partshapes.py', {'model.reading': 'certain+spread'}),
     DemoModel('the entropy recipe', 'demo/resnet18_partshapes_ent.py'),
 )
 #: Column → key of the metrics.
@@ -124,7 +122,7 @@ def summarize_demo(figures: Mapping[str, Mapping[str, float]], images: int) -> t
 
     >>> low, high = dict.fromkeys(COLUMNS.values(), 40.0), dict.fromkeys(COLUMNS.values(), 60.0)
     >>> summarize_demo({'CAM': low, 'ours': high}, 500)[1][:73]
-    'ours: 60 of 100 boxes right where CAM has 40, and 60 of 100 classes where'
+    'Of 100 boxes, ours has 60 right where CAM has 40; of 100 classes, 60 wher'
     """
     table = Table(
         box=SIMPLE, title=f'Where is the object? {images} drawn images, in %', title_justify='left', caption=LEGEND
@@ -138,9 +136,9 @@ def summarize_demo(figures: Mapping[str, Mapping[str, float]], images: int) -> t
     (usual, first), (ours, last) = rows[0], rows[-1]
     right, boxes = COLUMNS['class right'], COLUMNS['box right']
     sentence = (
-        f'{ours}: {last[boxes]:.0f} of 100 boxes right where {usual} has {first[boxes]:.0f}, and {last[right]:.0f} of '
-        f'100 classes where it has {first[right]:.0f}. It learns from the places where it is certain; its maps are '
-        'drawn where the network looks, and without the evidence against the class.'
+        f'Of 100 boxes, {ours} has {last[boxes]:.0f} right where {usual} has {first[boxes]:.0f}; of 100 classes, '
+        f'{last[right]:.0f} where it has {first[right]:.0f}. It learns from the places where it is certain; its maps '
+        'are drawn where the network looks, and without the evidence against the class.'
     )
     return table, sentence
 

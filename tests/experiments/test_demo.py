@@ -58,7 +58,7 @@ def test_table_and_sentence_say_the_figures():
         ['50.0', '40.0', '30.0', '20.0'],
         ['81.0', '72.0', '63.0', '54.0'],
     ]
-    assert sentence.startswith('ours: 72 of 100 boxes right where CAM has 40, and 81 of 100 classes where it has 50.')
+    assert sentence.startswith('Of 100 boxes, ours has 72 right where CAM has 40; of 100 classes, 81 where it has 50.')
 
 
 def test_the_picture_shows_truth_and_boxes(results, tmp_path):
@@ -68,3 +68,10 @@ def test_the_picture_shows_truth_and_boxes(results, tmp_path):
     assert (tile == GT_COLOR).all(axis=-1).sum() > 100
     assert (tile == PRED_COLOR).all(axis=-1).sum() > 20
     assert np.ptp(picture) == 255
+
+
+def test_titles_fit_their_columns():
+    from mmentropy.visualization.panels import _fit, _font
+
+    for model in demo.MODELS:
+        assert _fit(model.title, 196, _font(14)) == model.title
