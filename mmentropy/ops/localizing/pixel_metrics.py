@@ -170,7 +170,7 @@ def upsample_on_device(cam: Tensor, size: tuple[int, int], grid: MapGrid | None 
     tensor([[0.0000, 0.5000, 1.0000]])
     """
     cam = cam.detach().float()
-    if grid is not None and not grid.is_half_pixel(tuple(cam.shape)):
+    if grid is not None and not grid.is_half_pixel((cam.shape[0], cam.shape[1])):
         cam = draw_maps(cam, size, grid)
     elif cam.shape != tuple(size):
         cam = interpolate(cam[None, None], size=tuple(size), mode='bicubic', align_corners=False)[0, 0]
