@@ -6,7 +6,6 @@ import torch
 from mmengine.hooks import Hook
 
 from mmentropy.engine import build_runner
-from mmentropy.engine.amp import CpuAmpOptimWrapper
 
 DEMO = 'configs/demo/resnet18_partshapes_ent.py'
 
@@ -33,7 +32,7 @@ def test_train_validate_checkpoint_resume_test(tiny_config, tmp_path):
     assert torch.isfinite(weights(straight)).all()
     assert not torch.equal(start, weights(straight))
     entropy = straight.message_hub.get_scalar('train/entropy').data[0]
-    assert len(entropy) == 8  # 64 images in batches of 16, two epochs
+    assert len(entropy) == 16  # 64 images in batches of 16, two epochs, on two poolings
     assert ((entropy > 0) & (entropy < 2.31)).all()  # log 10 = 2.303
     validated = straight.message_hub.get_scalar('val/wsol/MaxBoxAccV2').current()
 
@@ -50,18 +49,3 @@ def test_train_validate_checkpoint_resume_test(tiny_config, tmp_path):
     cfg = tiny_config(DEMO, tmp_path / 'test', experiment_name='test', load_from=str(tmp_path / 'straight/epoch_2.pth'))
     tested = build_runner(cfg).test()
     assert tested['wsol/MaxBoxAccV2'] == pytest.approx(validated)
-
-
-def test_bf16_autocast_on_the_cpu(tiny_config, tmp_path):
-    cfg = tiny_config(DEMO, tmp_path, experiment_name='bf16')
-    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.train_cfg.max_epochs = 2
-    cfg.optim_wrapper.type = 'mmentropy.CpuAmpOptimWrapper'
-    runner = build_runner(cfg)
-    kinds = []
-    runner.model.backbone.conv1.register_forward_hook(lambda module, args, output: kinds.append(output.dtype))
-    runner.train()
-    assert isinstance(runner.optim_wrapper, CpuAmpOptimWrapper)
-    assert set(kinds) == {torch.bfloat16}
-    assert torch.isfinite(weights(runner)).all()
-    assert {p.dtype for p in runner.model.parameters()} == {torch.float32}

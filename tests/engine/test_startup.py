@@ -1,9 +1,14 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmentropy.engine import load_config, set_work_dir, start_processes, use_amp
+from mmentropy.engine.checkpoint import (
+    latest_whole,
+)
+from mmentropy.engine.startup import choose_checkpoint, use_safe_run
 
 
 def test_work_dir_priority():
@@ -40,3 +45,40 @@ def test_a_launcher_without_its_variables(gpu, monkeypatch):
 def test_mixed_precision_of_a_config_that_does_not_train():
     with pytest.raises(ValueError, match='--amp sets the type of optim_wrapper, and the config has none'):
         use_amp(Config({}))
+
+
+def save(path, **content) -> None:
+    torch.save(content or {'state_dict': {'weight': torch.arange(100.0)}}, path)
+
+
+def test_resume_takes_the_last_whole_checkpoint(tmp_path, capsys):
+    assert latest_whole(tmp_path) == (None, [])
+    for n in (2, 9, 10):
+        save(tmp_path / f'epoch_{n}.pth')
+    (tmp_path / 'last_checkpoint').write_text('/moved/elsewhere/epoch_10.pth')
+    assert latest_whole(tmp_path) == (tmp_path / 'epoch_10.pth', [])  # the folder was moved
+    (tmp_path / 'epoch_10.pth').write_bytes(b'PK half')
+    assert latest_whole(tmp_path) == (tmp_path / 'epoch_9.pth', [tmp_path / 'epoch_10.pth'])
+    cfg = Config(dict(resume=True, work_dir=str(tmp_path)))
+    choose_checkpoint(cfg)
+    assert cfg.load_from == str(tmp_path / 'epoch_9.pth')
+    assert 'epoch_10.pth is no whole checkpoint and is passed over' in capsys.readouterr().err
+    for n in (2, 9):
+        (tmp_path / f'epoch_{n}.pth').write_bytes(b'')
+    cfg = Config(dict(resume=True, work_dir=str(tmp_path)))
+    choose_checkpoint(cfg)
+    assert not cfg.resume
+    assert 'the training begins anew' in capsys.readouterr().err
+
+
+def test_the_hosts_types_become_ours_and_others_stay():
+    cfg = Config(dict(train_cfg=dict(by_epoch=True, max_epochs=1)))
+    use_safe_run(cfg)
+    assert cfg.default_hooks.checkpoint.type == 'mmentropy.WholeCheckpointHook'
+    assert cfg.default_hooks.stop.type == 'mmentropy.StopSignalHook'
+    assert cfg.train_cfg == dict(type='mmentropy.EpochTrainLoop', max_epochs=1)
+    own = dict(checkpoint=dict(type='MyHook'), stop=None)
+    cfg = Config(dict(default_hooks=own, train_cfg=dict(type='IterBasedTrainLoop', max_iters=5)))
+    use_safe_run(cfg)
+    assert cfg.default_hooks == own
+    assert cfg.train_cfg.type == 'mmentropy.IterTrainLoop'

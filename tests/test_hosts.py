@@ -1,0 +1,33 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""Hosts that are missing or untried: one sentence, one warning."""
+
+import warnings
+
+import pytest
+
+from mmentropy import hosts
+
+
+def test_untested_version_warns_once(monkeypatch):
+    monkeypatch.setattr(hosts, '_checked', set())
+    monkeypatch.setattr(
+        hosts, 'version', lambda name: '9.0' if name == 'onedl-mmengine' else hosts.TESTED['mmcv'][name][0]
+    )
+    monkeypatch.setitem(hosts.TESTED, 'mmengine', {'onedl-mmengine': ('0.10.10', '0.11')})
+    with pytest.warns(UserWarning, match=r'onedl-mmengine 9\.0 is outside the versions'):
+        hosts.require_hosts('mmengine')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        hosts.require_hosts('mmengine')
+
+
+def test_missing_host_names_the_command():
+    with pytest.raises(ImportError, match=r'needs no_such_host, which is not installed: run `pip install'):
+        hosts.require_hosts('no_such_host')
+
+
+@pytest.mark.parametrize(
+    ('text', 'key'), [('0.10.12', (0, 10, 12)), ('2.0rc1', (2, 0)), ('1.2.2+cu118', (1, 2, 2)), ('1.dev0', (1,))]
+)
+def test_version_keys(text, key):
+    assert hosts._key(text) == key
