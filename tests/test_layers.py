@@ -1,5 +1,5 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""The house: imports point downwards, the maths knows no host, a name stands for one thing, the picture is current."""
+"""The house: imports point downwards, the maths knows no host, a name stands for one thing, tests mirror modules."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ SCRIPT = Path(__file__).resolve().parents[1] / 'docs/make_architecture.py'
 spec = importlib.util.spec_from_file_location('make_architecture', SCRIPT)
 house = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(house)
+
+PACKAGE = Path(__file__).resolve().parents[1] / 'mmentropy'
+#: Modules without a test of their name, with the reason.
+WITHOUT_TEST = {
+    '_needs_hosts.py': 'one call of hosts.require_hosts; tests/test_package.py imports without the hosts',
+    'segmentation/host_run.py': 'a command of four lines; test_training.py and test_pipeline.py run it',
+}
 
 HOSTS = {'mmengine', 'mmcv', 'mmpretrain', 'mmseg'}
 MODULES = house.modules()
@@ -96,3 +103,26 @@ def test_no_two_public_classes_share_a_name():
 
 def test_the_picture_is_current():
     assert house.PICTURE.read_text(encoding='utf-8') == house.draw(), 'run python docs/make_architecture.py'
+
+
+def namesake(module: str) -> str:
+    """Where the test of a module stands: ``ops/a/b.py`` is tested by ``tests/ops/a/test_b.py``."""
+    path = Path(module)
+    return 'tests/' + path.with_name('test_' + path.name.lstrip('_')).as_posix()
+
+
+def test_every_module_has_a_test_of_its_name():
+    modules = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob('*.py') if path.name != '__init__.py'}
+    assert set(WITHOUT_TEST) <= modules, 'renamed or removed'
+    missing = [module for module in sorted(modules) if not (PACKAGE.parent / namesake(module)).is_file()]
+    assert missing == sorted(WITHOUT_TEST), [namesake(module) for module in missing]
+
+
+def test_tests_find_their_helpers_without_editing_the_path():
+    tests = Path(__file__).parent
+    found = []
+    for path in sorted(tests.rglob('*.py')):
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) == 'sys.path':
+                found.append(f'{path.relative_to(tests)}:{node.lineno}')
+    assert [place for place in found if not place.startswith('docs/test_commands.py')] == []  # it runs scripts
