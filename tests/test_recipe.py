@@ -175,7 +175,19 @@ def test_train_evaluate_and_resume(recipe, figures, args, monkeypatch, capsys):
     assert set(found) == {'top-1', *figures.READINGS}
     assert found['protocol']['V2'] >= found['protocol']['V2@0.2']
     assert len(found['certain']['curve']) == 100
-    args.set, args.fold, args.readings = 'partshapes', 'report', ['protocol']
+    args.set, args.fold, args.init, args.readings = 'partshapes', 'report', 'scratch', ['protocol']
     row = figures.table(args).splitlines()[2]
-    assert row.startswith('| pooling=1-lambda=0.3-aux=0.5-epochs=2 (1) | protocol |')
+    assert row.startswith('| recipe [epochs = 2] (1) | protocol |')
     assert '+0.0' in row
+
+
+def test_methods_have_names(recipe, figures):
+    lines = {
+        'seed=1': 'GAP',
+        'lambda=0.3': 'GAP, λ = 0.3',
+        'pooling=1': 'entropy pooling',
+        'pooling=1 aux=0.5 lambda=1': 'entropy pooling, 0.5 of the loss on GAP, λ = 1',
+        'pooling=1 aux=0.5 lambda=0.3 strides=1111': 'recipe [strides = 1111]',
+        'init=pretrained epochs=3 lr=0.1 set=photographs': 'GAP [lr = 0.1]',
+    }
+    assert {line: figures.label(recipe.parse(line)[0]) for line in lines} == lines
