@@ -38,6 +38,14 @@ def parse_args() -> argparse.Namespace:
         default='max',
         help="what that is a share of: max, the map's maximum; minmax, its height above its minimum (default: max)",
     )
+    parser.add_argument(
+        '--reading',
+        help="how maps are read: protocol (raw), relu, certain, certain+spread (default: the model's, or protocol)",
+    )
+    parser.add_argument(
+        '--grid',
+        help="where maps are drawn: followed (in their place), measured, half_pixel (default: the model's, or followed)",
+    )
     parser.add_argument('--write', nargs='+', default=['overlays', 'boxes', 'masks', 'maps'], help='what to write')
     parser.add_argument(
         '--input-size', type=positive_int, nargs='+', help="height and width, or side; default: the model's"
@@ -59,6 +67,7 @@ def main() -> None:
     args = parse_args()
     from mmentropy.apis import Localizer
     from mmentropy.apis.images import iterate_images
+    from mmentropy.apis.localizer import READING
     from mmentropy.apis.writing import ResultWriter
     from mmentropy.engine.model_loading import height_and_width
     from mmentropy.engine.progress import progress_bar
@@ -78,12 +87,15 @@ def main() -> None:
         target_layer=args.target_layer,
         scales=args.scales,
         flip=args.flip,
+        reading=args.reading,
+        grid=args.grid,
     )
     classes = args.classes and [int(c) if c.isdigit() else c for c in args.classes]
     classes = 'all' if classes == ['all'] else classes
     options = (classes, args.method, args.box, args.threshold, args.topk)
     views = (args.target_layer, args.scales, args.flip, args.as_stored, args.normalize)
-    settings = repr((args.model, args.weights, size, *views, options))
+    reading = args.reading or f"the model's or {READING}"
+    settings = repr((args.model, args.weights, size, *views, reading, args.grid, options))
     writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, not args.as_stored)
     results = {} if args.again else {name: writer.done(name) for name in sources}
     todo = [name for name in sources if results.get(name) is None]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from mmentropy.engine.model_loading import LoadedModel, height_and_width, load_model
-from mmentropy.explain import Explanation, build_explainer
+from mmentropy.explain import Explanation, build_explainer, check_grid
 from mmentropy.image_files import read_image
 from mmentropy.ops.localizing.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.overlay import blend_map
+from mmentropy.ops.mapping.reading import Reading
 from mmentropy.ops.mapping.scaling import normalize_map, upsample_map
 
 from .images import count_images, is_single, iterate_images
 
+#: How maps are read where neither the caller nor the model says, and what counts for boxes and masks.
+READING = 'protocol'
+THRESHOLD: float | str = 'mean_share'
+#: They weigh by certainty themselves, and are read raw where nothing else is asked for.
+CERTAIN_METHODS = ('entropy', 'entropy_cam')
 #: Boxes are read from the map at the image's size, or at this length of its longer side for larger images.
 BOX_RESOLUTION = 1024
 
@@ -36,7 +44,7 @@ class Localization:
         labels: (K,) int64 classes, best score first unless classes were asked for.
         class_names: their names, or their numbers as text.
         scores: (K,) float32 probabilities.
-        maps: (K, h, w) float32, raw, over the whole image.
+        maps: (K, h, w) float32, raw, at feature resolution; :meth:`upsampled` draws them over the image.
         boxes: K arrays (n, 4) float32, x0 y0 x1 y1 in pixels of the image, largest first.
         threshold: share of the normalised map's maximum above which a pixel counts, for boxes and masks; or the rule by
             which each map chooses it.
@@ -44,6 +52,7 @@ class Localization:
             between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
         ranking: at most five classes, best score first, whichever were asked for.
+        grid: where the maps' locations look, in pixels of the image; None is half-pixel.
 
     >>> found = Localization('a.jpg', size=(1, 4), maps=np.array([[[0.0, 1.0, 2.0, 4.0]]]), threshold=0.4)
     >>> found.masks.tolist()
@@ -57,14 +66,15 @@ class Localization:
     scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     maps: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1), np.float32))
     boxes: list[np.ndarray] = field(default_factory=list)
-    threshold: float | str = 'mean_share'
+    threshold: float | str = THRESHOLD
     normalize: str = 'max'
     error: str | None = None
     ranking: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    grid: MapGrid | None = HALF_PIXEL
 
     def upsampled(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """Maps (K, H, W) in [0, 1] at the image's size, or another one."""
-        return upsample_map(self.maps, size or self.size, normalize=self.normalize)
+        """Maps (K, H, W) in [0, 1] at the image's size, or another one; each location where it looks."""
+        return upsample_map(self.maps, size or self.size, normalize=self.normalize, grid=self.grid)
 
     @property
     def masks(self) -> np.ndarray:
@@ -97,6 +107,11 @@ class Localizer:
         random_weights: take a config or a name without weights all the same; its maps mean nothing.
         exif: turn images upright by their camera's EXIF orientation, as viewers do. False keeps the stored pixels, to
             which the boxes and masks of data sets refer.
+        reading: how maps are read: ``protocol`` (raw), ``relu``, ``certain``, ``certain+spread``, or a
+            :class:`~mmentropy.ops.mapping.reading.Reading` or a dict of its arguments. None is what the model declares
+            for the method, else :data:`READING`, but raw maps of the methods that weigh by certainty themselves.
+        grid: where maps are drawn: ``followed``, in their place; ``measured``, moved by what the gradients of the first
+            batch say; or ``half_pixel``, the field's drawing. None is what the model declares, else ``followed``.
         **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``.
     """
 
@@ -110,10 +125,16 @@ class Localizer:
         trust_checkpoint: bool = False,
         random_weights: bool = False,
         exif: bool = True,
+        reading: Reading | dict | str | None = None,
+        grid: str | None = None,
         **options: Any,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
+        if grid is not None:
+            options['grid'] = check_grid(grid)
+        if reading is not None:
+            options['reading'] = Reading.of(reading)
         size = None if input_size is None else height_and_width(input_size)
         self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint, random_weights)
         if size is not None:
@@ -132,7 +153,7 @@ class Localizer:
         classes: str | Sequence[int | str] | int | None = None,
         method: str = 'cam',
         box: str = 'largest',
-        threshold: float | str = 'mean_share',
+        threshold: float | str = THRESHOLD,
         topk: int = 1,
         progress: bool = True,
         on_error: str = 'auto',
@@ -181,7 +202,7 @@ class Localizer:
         classes: str | Sequence[int | str] | int | None = None,
         method: str = 'cam',
         box: str = 'largest',
-        threshold: float | str = 'mean_share',
+        threshold: float | str = THRESHOLD,
         topk: int = 1,
         on_error: str = 'record',
         normalize: str = 'max',
@@ -233,12 +254,12 @@ class Localizer:
         return explainer(inputs, None if wanted == 'all' else [wanted] * len(inputs))
 
     def _method_options(self, method: str) -> dict:
-        """The caller's options; for the entropy methods also the model's reading: sigmoids, its pooling's mapping."""
-        options = dict(self.options)
-        if method in ('entropy', 'entropy_cam') and self.loaded.multi_label:
-            options.setdefault('score', 'sigmoid')
+        """The caller's options; before them what the model declares: how it pools, how its scores are read."""
+        usual: dict[str, Any] = {'reading': 'protocol' if method in CERTAIN_METHODS else READING}
+        if self.loaded.multi_label:
+            usual['score'] = 'sigmoid'
         declared = getattr(self.loaded.model, 'method_options', None)  # of a LocalizationClassifier
-        return {**(declared(method) if declared else {}), **options}
+        return {**usual, **(declared(method) if declared else {}), **self.options}
 
     def _finish(
         self,
@@ -248,30 +269,29 @@ class Localizer:
         box: str,
         topk: int,
     ) -> Iterator[Localization]:
-        def read(inputs: Tensor) -> Iterable[tuple[Tensor, ...]]:
+        def read(inputs: Tensor) -> Iterable[tuple]:
             explanation = self._explain(method, inputs, wanted, topk)
             # A class-agnostic map stands for each of the classes.
             maps = explanation.maps.expand(-1, explanation.classes.shape[1], -1, -1)
             scores = self.loaded.scores(explanation.logits).gather(1, explanation.classes)
             ranking = explanation.logits.topk(min(5, explanation.logits.shape[1])).indices
-            return zip(maps, explanation.classes, scores, ranking)
+            return zip(maps, explanation.classes, scores, ranking, repeat(explanation.grid))
 
         parts = iter(self.loaded.each([image for _, image in batch if image is not None], read))
         for result, image in batch:
             if image is not None:
-                maps, labels, scores, ranking = next(parts)
-                self._fill(result, maps, labels, scores, ranking, box)
+                maps, labels, scores, ranking, result.grid = next(parts)
+                result.maps, result.scores = maps.float().cpu().numpy(), scores.float().cpu().numpy()
+                result.labels, result.ranking = labels.cpu().numpy(), ranking.cpu().numpy()
+                self._complete(result, box)
             yield result
 
-    def _fill(
-        self, result: Localization, maps: Tensor, labels: Tensor, scores: Tensor, ranking: Tensor, box: str
-    ) -> None:
-        result.labels = labels.cpu().numpy()
-        result.scores = scores.float().cpu().numpy()
-        result.maps = maps.float().cpu().numpy()
-        result.ranking = ranking.cpu().numpy()
+    def _complete(self, result: Localization, box: str) -> None:
+        """Names, grid and boxes, from the labels and maps."""
         names = self.classes or ()
         result.class_names = tuple(names[i] if i < len(names) else str(i) for i in result.labels.tolist())
+        # The whole image was resized to the network's input.
+        result.grid = result.grid and result.grid.before_resize(result.size)
         height, width = result.size
         shrink = min(1.0, BOX_RESOLUTION / max(height, width))
         size = (max(1, round(height * shrink)), max(1, round(width * shrink)))

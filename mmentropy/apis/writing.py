@@ -7,11 +7,13 @@ import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from mmentropy.image_files import read_image
+from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.overlay import blend_map
 from mmentropy.safe_files import load_npz, remove_partial, write_whole
 
@@ -31,7 +33,8 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
 class ResultWriter:
     """Writes one image's results after the other.
 
-    ``maps/NAME.npz`` holds labels, scores, raw maps, boxes and the image's size, and is what a later run resumes from
+    ``maps/NAME.npz`` holds labels, scores, raw maps, their grid in pixels of the image (start, step and size, y and x;
+    none where maps are drawn half-pixel), boxes and the image's size. It is what a later run resumes from
     and what ``tools/eval_maps.py`` evaluates.
     ``boxes.json`` is COCO's format: boxes x y w h in pixels, with their class's score.
 
@@ -91,6 +94,7 @@ class ResultWriter:
                 _threshold(stored['threshold']),
                 str(stored['normalize']),
                 ranking=stored['ranking'],
+                grid=MapGrid.from_array(stored['grid']) if 'grid' in stored else HALF_PIXEL,
             )
         except (KeyError, ValueError, TypeError):  # damaged: written again
             return None
@@ -104,6 +108,7 @@ class ResultWriter:
                 data = encode(mask.astype(np.uint8) * 255, '.png')
                 write_whole(self.path('masks', result.name, f'.{label}.png'), data)
         if 'maps' in self.kinds:
+            grid: dict[str, Any] = {} if result.grid is None else {'grid': result.grid.to_array()}
             buffer = io.BytesIO()
             np.savez_compressed(
                 buffer,
@@ -118,6 +123,7 @@ class ResultWriter:
                 normalize=result.normalize,
                 ranking=result.ranking,
                 settings=self.settings,
+                **grid,
             )
             write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())
 

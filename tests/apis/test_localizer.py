@@ -9,9 +9,12 @@ from PIL import Image
 from torch import nn
 
 from mmentropy.apis import Localizer
+from mmentropy.apis.localizer import READING
 from mmentropy.apis.writing import ResultWriter
 from mmentropy.explain import METHODS
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
+from mmentropy.ops.mapping.geometry import MapGrid
+from mmentropy.ops.mapping.reading import Reading
 
 pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
 
@@ -337,3 +340,139 @@ def test_entropy_cam_reads_as_the_model_declares_and_the_callers_options_come_fi
     assert not np.allclose(maps['declared'], maps['plain'], rtol=1e-3)
     np.testing.assert_array_equal(maps['declared'], maps['both'])
     np.testing.assert_array_equal(maps['told'], maps['plain'])
+
+
+def squares_network(kind: str) -> nn.Module:
+    """Class 0 is brightness at stride 8: by padded kernels of stride 2 (location j looks at 8j), or by patches."""
+
+    def conv(width: int, k: int, s: int, p: int) -> nn.Conv2d:
+        layer = nn.Conv2d(width, 4, k, s, p, bias=False)
+        nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
+        return layer
+
+    body = [conv(3, 3, 2, 1), conv(4, 3, 2, 1), conv(4, 3, 2, 1)] if kind == 'padded' else [conv(3, 8, 8, 0)]
+    linear = nn.Linear(4, 2)
+    linear.weight.data = torch.tensor([[1.0] * 4, [-1.0] * 4])
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(*body, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+
+
+def squares(factor: int = 1) -> tuple[list[np.ndarray], np.ndarray]:
+    """White squares of 40 pixels on black at every phase of a step of 8, (192, 160) times a factor; their boxes."""
+    boxes = np.array([(50 + i, 90 - i, 90 + i, 130 - i) for i in range(8)])
+    boxes[:, 2:] = boxes[:, :2] + 40
+    images = [np.zeros((192 * factor, 160 * factor, 3), np.uint8) for _ in boxes]
+    for image, (x0, y0, x1, y1) in zip(images, boxes * factor):
+        image[y0:y1, x0:x1] = 255
+    return images, boxes * factor
+
+
+def put_by(found: list, boxes: np.ndarray) -> np.ndarray:
+    """Pixels (x, y) from the squares' middles to those of the boxes that were found, the mean over all."""
+    got = np.stack([one.boxes[0][0] for one in found])
+    return ((got[:, :2] + got[:, 2:]) / 2 - (boxes[:, :2] + boxes[:, 2:]) / 2).mean(0)
+
+
+@pytest.mark.parametrize('views', [{}, {'flip': True}, {'scales': (1, 0.5, 1.5), 'flip': True}])
+@pytest.mark.parametrize('kind', ['padded', 'patches'])
+def test_boxes_and_masks_lie_on_the_square_whatever_the_strides(kind, views):
+    model = squares_network(kind)
+    localizer = Localizer(model, input_size=(192, 160), **views)
+    localizer.loaded.mean, localizer.loaded.std = (0, 0, 0), (1, 1, 1)
+    images, boxes = squares()
+    found = localizer(images, classes=0, threshold=0.5, progress=False)
+    assert np.abs(put_by(found, boxes)).max() < 0.4
+    for one, box in zip(found, boxes):
+        assert np.abs(one.boxes[0][0] - box).max() < 4
+        inside = np.zeros((192, 160), bool)
+        inside[box[1] : box[3], box[0] : box[2]] = True
+        assert (one.masks[0] & inside).sum() / (one.masks[0] | inside).sum() > 0.85
+    half = Localizer(model, input_size=(192, 160), grid='half_pixel', **views)
+    half.loaded.mean, half.loaded.std = (0, 0, 0), (1, 1, 1)
+    found = half(images, classes=0, threshold=0.5, progress=False)
+    assert found[0].grid is None
+    if kind == 'patches':
+        assert np.abs(put_by(found, boxes)).max() < 0.4
+    elif not views:
+        assert put_by(found, boxes) == pytest.approx((3.5, 3.5), abs=0.5)
+    else:  # the mirrored views take it back in x alone
+        assert put_by(found, boxes)[0] == pytest.approx(0, abs=0.5)
+        assert put_by(found, boxes)[1] > 3
+
+
+def test_the_grid_is_in_pixels_of_the_image_whatever_it_is_resized_to():
+    localizer = Localizer(squares_network('padded'), input_size=(192, 160))
+    localizer.loaded.mean, localizer.loaded.std = (0, 0, 0), (1, 1, 1)
+    images, boxes = squares(3)
+    found = localizer(images, classes=0, threshold=0.5, progress=False)
+    # Location 0 looks at pixel 0 of the input, whose middle is pixel 1 of an image three times as large.
+    assert found[0].grid == MapGrid((1, 1), (24, 24), (576, 480))
+    assert np.abs(put_by(found, boxes)).max() < 1.2
+    kept = Localizer(squares_network('padded'))
+    kept.loaded.size, kept.loaded.keep_ratio = (96, 96), True
+    (tall, wide) = kept([np.zeros((96, 48, 3), np.uint8), np.zeros((48, 96, 3), np.uint8)], progress=False, classes=0)
+    assert (tall.grid, wide.grid) == (MapGrid((0, 0), (8, 8), (96, 48)), MapGrid((0, 0), (8, 8), (48, 96)))
+
+
+@pytest.mark.parametrize('multi_label', [False, True])
+def test_maps_are_read_by_certainty_that_of_sigmoids_for_a_multi_label_model(multi_label):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    model.head = nn.Identity()
+    model.head.multi_label = multi_label
+    localizer = Localizer(model, input_size=64, reading='certain')
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    (found,) = localizer(image, classes=[3, 1])
+    raw = Localizer(model, input_size=64, reading='protocol')(image, classes=[3, 1])[0].maps
+    with torch.no_grad():
+        features = model[0](localizer.loaded.inputs([image]))
+        logits = torch.einsum('cd,ndhw->nhwc', model[3].weight, features) + model[3].bias
+    if multi_label:
+        entropy = torch.distributions.Bernoulli(logits=logits).entropy().mean(-1)
+    else:
+        entropy = torch.distributions.Categorical(logits=logits).entropy()
+    np.testing.assert_allclose(found.maps, np.maximum(raw, 0) * np.exp(-entropy.numpy()), rtol=1e-4)
+
+
+def test_what_the_model_declares_comes_before_the_usual_reading_and_after_what_is_asked_for():
+    class Declares(Colours):
+        def method_options(self, method):
+            return {'reading': 'relu', 'grid': 'half_pixel'} if method == 'cam' else {}
+
+    def reading(method: str, **options) -> Reading:
+        localizer = Localizer(Declares(), input_size=(64, 96), **options)
+        localizer(picture(), method=method)
+        return localizer._explainers[method].reading
+
+    assert reading('cam') == Reading(relu=True)
+    assert reading('cam', reading='certain') == Reading.named('certain')
+    assert reading('grad_cam') == Reading.named(READING)
+    # They are maps of certainty already.
+    assert reading('entropy') == reading('entropy_cam') == Reading()
+    assert reading('entropy', reading={'spread': 1}) == Reading(spread=1)
+    assert Localizer(Declares(), input_size=(64, 96))(picture())[0].grid is None
+    assert Localizer(Declares(), input_size=(64, 96), grid='followed')(picture())[0].grid.step == (4, 4)
+
+
+def test_another_grid_or_reading_is_refused():
+    with pytest.raises(ValueError, match="grid must be one of followed, measured, half_pixel, got 'aligned'"):
+        Localizer(Colours(), grid='aligned')
+    with pytest.raises(ValueError, match=r"reading must be one of protocol, .*got 'sure'"):
+        Localizer(Colours(), reading='sure')
+
+
+@pytest.mark.parametrize('grid', ['followed', 'half_pixel'])
+def test_what_is_written_is_drawn_in_the_same_place_when_it_is_read_again(tmp_path, grid):
+    localizer = Localizer(squares_network('padded'), input_size=(192, 160), grid=grid)
+    images, _ = squares()
+    (found,) = localizer(images[0], classes=[0, 1], threshold='otsu')
+    writer = ResultWriter(tmp_path)
+    writer.write(found, images[0])
+    with np.load(tmp_path / 'maps' / f'{found.name}.npz') as stored:
+        assert ('grid' in stored) == (grid == 'followed')
+        if grid == 'followed':
+            assert stored['grid'].tolist() == [[0, 0], [8, 8], [192, 160]]
+    back = writer.done(found.name)
+    assert (back.grid, back.threshold) == (found.grid, 'otsu')
+    np.testing.assert_array_equal(back.upsampled(), found.upsampled())
+    np.testing.assert_array_equal(back.masks, found.masks)

@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from small_classifier import CONFIG
 
+from mmentropy.safe_files import load_npz
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,7 +66,19 @@ def test_command_line_does_the_folder_resumes_and_names_what_it_refuses(tmp_path
     assert here(monkeypatch, command[1:]) == 0
     assert times == {p: p.stat().st_mtime_ns for p in (tmp_path / 'out/maps').iterdir()}
     assert json.loads((tmp_path / 'out/boxes.json').read_text()) == first
+    # With another grid, reading and threshold nothing of it is taken up.
+    other = ['--grid', 'half_pixel', '--reading', 'certain', '--threshold', 'auto', '--write', 'maps']
+    before = load_npz(tmp_path / 'out/maps/a.png.npz')
+    assert here(monkeypatch, [*command[1:], *other]) == 0
+    after = load_npz(tmp_path / 'out/maps/a.png.npz')
+    # Location 0 looks at pixel 0 of the input, 96 wide and high; in the image that is half a pixel of it, less ½.
+    np.testing.assert_allclose(before['grid'], [[48 / 96 / 2 - 0.5, 64 / 96 / 2 - 0.5], [48 / 6, 64 / 6], [48, 64]])
+    assert 'grid' not in after
+    assert str(after['threshold']) == 'auto'
+    assert not np.allclose(before['maps'], after['maps'])
+    assert here(monkeypatch, [*command[1:], '--reading', 'sure']) == 2
     assert here(monkeypatch, ['tools/localize.py', 'nothing.py', photos]) == 2
     said = capsys.readouterr().err
+    assert "reading must be one of protocol, relu, certain, certain+spread, or a Reading, got 'sure'" in said
     assert 'nothing.py: no such config file' in said
     assert 'Traceback' not in said
