@@ -72,7 +72,7 @@ def test_command_line_does_the_folder_resumes_and_names_what_it_refuses(tmp_path
     assert here(monkeypatch, [*command[1:], *other]) == 0
     after = load_npz(tmp_path / 'out/maps/a.png.npz')
     # Location 0 looks at pixel 0 of the input, 96 wide and high; in the image that is half a pixel of it, less ½.
-    np.testing.assert_allclose(before['grid'], [[48 / 96 / 2 - 0.5, 64 / 96 / 2 - 0.5], [48 / 6, 64 / 6], [48, 64]])
+    np.testing.assert_allclose(before['grid'], [[48 / 96 / 2 - 0.5, 64 / 96 / 2 - 0.5], [48 / 3, 64 / 3], [48, 64]])
     assert 'grid' not in after
     assert str(after['threshold']) == 'auto'
     assert not np.allclose(before['maps'], after['maps'])
