@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--grid',
-        help="where maps are drawn: followed (in their place), measured, half_pixel (default: the model's, or followed)",
+        help="where maps are drawn: followed (their place), measured, half_pixel (default: the model's, or followed)",
     )
     parser.add_argument('--write', nargs='+', default=['overlays', 'boxes', 'masks', 'maps'], help='what to write')
     parser.add_argument(
