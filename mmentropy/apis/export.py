@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from mmentropy.explain import CAM
 from mmentropy.explain.watching import hooked, last_tensor, run
 from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.safe_files import written_whole
+
+#: Where the file's metadata keep the grid.
+GRID_KEY = 'map_grid'
 
 
 class ScoresAndMaps(nn.Module):
@@ -36,7 +40,8 @@ class ScoresAndMaps(nn.Module):
         super().__init__()
         self.model, self.raw, self.to_scores = loaded.model, raw, loaded.scores
         explainer = CAM(self.model)
-        explainer(loaded.example())
+        #: Where the maps' locations look, in pixels of the network's input; None where they tile it.
+        self.grid = explainer(loaded.example()).grid
         anatomy = explainer.anatomy
         if anatomy is None:
             raise ValueError(f'{type(self.model).__name__} gave no feature map')
@@ -73,6 +78,9 @@ class ScoresAndMaps(nn.Module):
 def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset: int = 17) -> ScoresAndMaps:
     """Write the network as ONNX, with a free batch size; through a temporary name.
 
+    The file's metadata say under ``map_grid`` where the maps look: six numbers, start, step and size, y and x, that
+    :meth:`mmentropy.ops.mapping.geometry.MapGrid.from_array` takes; without it they tile the input.
+
     Args:
         loaded: the network, on the CPU.
         path: file to write.
@@ -87,7 +95,7 @@ def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset:
         ValueError: when the network's images keep their proportions: a file has one size.
     """
     try:
-        import onnx  # noqa: F401  torch's exporter needs it, and says so less clearly
+        import onnx  # torch's exporter needs it, and says so less clearly
     except ImportError:
         raise ImportError('the export needs the onnx package: run `pip install onnx`') from None
     if loaded.keep_ratio:
@@ -110,6 +118,10 @@ def export_onnx(loaded: LoadedModel, path: str | Path, raw: bool = False, opset:
             opset_version=opset,
             dynamo=False,
         )
+        if module.grid is not None:
+            written = onnx.load(str(partial))
+            written.metadata_props.add(key=GRID_KEY, value=json.dumps(module.grid.to_array().ravel().tolist()))
+            onnx.save(written, str(partial))
     return module
 
 

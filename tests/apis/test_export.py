@@ -1,6 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from mmengine.config import Config  # noqa: E402
 from mmentropy.apis import Localizer  # noqa: E402
 from mmentropy.apis.export import compare_with_onnxruntime, export_onnx  # noqa: E402
 from mmentropy.engine.model_loading import load_model  # noqa: E402
+from mmentropy.ops.mapping.geometry import MapGrid  # noqa: E402
 
 
 def small(neck: dict, to_rgb: bool = True) -> Config:
@@ -58,3 +61,13 @@ def test_an_export_of_images_of_all_proportions_asks_for_a_size(tmp_path):
         export_onnx(loaded, tmp_path / 'm.onnx')
     loaded.fix_size((64, 96))
     assert export_onnx(loaded, tmp_path / 'm.onnx').anatomy.channels == 64
+
+
+def test_the_file_says_where_its_maps_look(tmp_path):
+    loaded = load_model(small({'type': 'GlobalAveragePooling'}), device='cpu', random_weights=True)
+    loaded.size = (64, 96)
+    export_onnx(loaded, tmp_path / 'm.onnx')
+    session = onnxruntime.InferenceSession(str(tmp_path / 'm.onnx'), providers=['CPUExecutionProvider'])
+    stored = session.get_modelmeta().custom_metadata_map['map_grid']
+    # A ResNet's padded convolutions look at every 16th pixel, from the first on.
+    assert MapGrid.from_array(json.loads(stored)) == MapGrid((0, 0), (16, 16), (64, 96))
