@@ -7,6 +7,7 @@ torchvision and timm, small and with random weights; ``tests/explain/test_zoo.py
 
 from __future__ import annotations
 
+import argparse
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -388,6 +389,7 @@ def table(rows: list[str]) -> str:
 
 def main() -> None:
     """Write the table into the page, below its mark."""
+    argparse.ArgumentParser(description='Write the table of docs/zoo.md: about a minute.').parse_args()
     text, _, _ = PAGE.read_text(encoding='utf-8').partition(MARK)
     write_whole(PAGE, f'{text}{MARK}\n\n{table([look(network) for network in ZOO])}\n')
 

@@ -16,7 +16,7 @@ from mmentropy.explain.grids import LAST_MAP, measured_shift
 from mmentropy.models import LocalizationClassifier
 from mmentropy.ops.certainty.entropy import entropy_weights, location_entropy
 from mmentropy.ops.mapping.geometry import MapGrid
-from mmentropy.ops.mapping.reading import read_maps
+from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.structures import MAP_GRID
 
 BACKBONE = dict(type='mmpretrain.ResNet', depth=18, base_channels=8, stem_channels=8, strides=(1, 2, 1, 1))
@@ -397,5 +397,8 @@ def test_method_options_are_those_of_its_pooling():
     neck = dict(type='mmentropy.EntropyPooling', mapping='kl', temperature=0.5, gamma=2.0, topk=3, score='sigmoid')
     model = build(neck)
     options = dict(mapping='kl', temperature=0.5, gamma=2.0, topk=3, score='sigmoid')
-    assert (model.method_options('entropy_cam'), model.method_options('cam')) == (options, {})
+    assert model.method_options('entropy_cam') == options
+    assert model.method_options('grad_cam') == {}
+    # Class maps are read and drawn as predict does.
+    assert model.method_options('cam') == {'reading': Reading(), 'grid': 'followed', 'score': 'softmax'}
     assert build(dict(type='GlobalAveragePooling')).method_options('entropy_cam') == {}
