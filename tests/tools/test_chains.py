@@ -79,9 +79,9 @@ def test_localize_then_eval_maps(photos):
     rows = []
     for i, name in enumerate(names):
         (one,) = localizer(photos / 'images' / name, classes='all')
-        path = photos / 'byhand' / f'{name}.npy'
+        path = photos / 'byhand' / f'{name}.npz'
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, one.maps[i % 4])
+        np.savez(path, cam=one.maps[i % 4], grid=one.grid.to_array())
         rows.append(','.join([name, *map(str, np.argsort(-one.scores, kind='stable').tolist())]))
     (photos / 'p.csv').write_text('\n'.join(rows))
     assert found == figures(photos, 'byhand', '--predictions', photos / 'p.csv')
