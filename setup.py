@@ -19,6 +19,8 @@ HOST_GAPS = ['ftfy', 'regex']
 TEST = ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml']
 # What tools and tests use where it is there: the linear probe, ONNX, other networks, other explainers, curves.
 TEST += ['scikit-learn', 'onnx', 'onnxruntime', 'timm', 'grad-cam', 'torchcam', 'tensorboard']
+# --launcher ray; has wheels for Python 3.10 to 3.13.
+RAY = ['ray>=2.9']
 
 setup(
     name='mmentropy',
@@ -34,7 +36,8 @@ setup(
     extras_require={
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
-        'test': TEST,
+        'ray': RAY,
+        'test': TEST + RAY,
         'docs': ['sphinx', 'furo', 'myst-parser', 'sphinx-mathjax-offline'],
     },
     classifiers=[
