@@ -9,6 +9,7 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from mmentropy.models.losses.regularized import RegularizedCrossEntropy
 from mmentropy.models.necks.score_pooling import ClassScores
 from mmentropy.ops.certainty.entropy import binary_entropy, location_entropy, softmax_entropy
 from mmentropy.ops.mapping.class_maps import class_activation_maps
@@ -73,7 +74,9 @@ class CAMHead(LinearClsHead):
         """Losses on the pooled features, and a share of them on the averaged ``feature_map`` with ``auxiliary_gap``."""
         losses = super().loss(feats, data_samples, **kwargs)
         if self.auxiliary_gap and feature_map is not None:
-            gap = super().loss((feature_map.mean((2, 3)),), data_samples, **kwargs)
+            # The entropy of the log is that of the predictions, which the neck's features give.
+            quiet = dict(logged=False) if isinstance(self.loss_module, RegularizedCrossEntropy) else {}
+            gap = super().loss((feature_map.mean((2, 3)),), data_samples, **kwargs, **quiet)
             losses['loss'] = (1 - self.auxiliary_gap) * losses['loss'] + self.auxiliary_gap * gap['loss']
         return losses
 

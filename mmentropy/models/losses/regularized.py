@@ -73,6 +73,7 @@ class RegularizedCrossEntropy(nn.Module):
         avg_factor: float | None = None,
         reduction_override: str | None = None,
         ignore_index: int = -100,
+        logged: bool = True,
     ) -> Tensor:
         """The loss, from both hosts' arguments.
 
@@ -83,6 +84,7 @@ class RegularizedCrossEntropy(nn.Module):
             avg_factor: divisor in place of the number of samples (see ``avg_non_ignore``).
             reduction_override: ``none``, ``mean`` or ``sum`` in place of the mean.
             ignore_index: label that does not count, neither in the cross-entropy nor in the regulariser.
+            logged: whether the mean entropy of these logits goes into the log; not that of a second, auxiliary view.
         """
         value = cross_entropy(cls_score, label, self.label_smoothing, ignore_index, self.multi_label)
         if self.lambda_:
@@ -91,7 +93,7 @@ class RegularizedCrossEntropy(nn.Module):
             )
             value = value + self.lambda_ * penalty
         valid = label != ignore_index if label.shape == value.shape else torch.ones_like(value, dtype=torch.bool)
-        if self.training:
+        if self.training and logged:
             self._log_entropy(cls_score.detach(), valid)
         value = value.masked_fill(~valid, 0)
         if weight is not None:

@@ -1,9 +1,11 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.logging import MessageHub
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.structures import DataSample
 
@@ -87,6 +89,18 @@ def test_multi_label_loss_and_prediction(features):
         bits = -(q * q.log() + (1 - q) * (1 - q).log()).mean()
         assert 0 < bits.item() < math.log(2)
         torch.testing.assert_close(sample.entropy, bits)
+
+
+def test_the_entropy_of_the_log_is_that_of_the_necks_features(features):
+    hub = MessageHub.get_instance('auxiliary')
+    with patch.object(MessageHub, 'get_current_instance', return_value=hub):
+        h = head(auxiliary_gap=0.5, loss=dict(type='mmentropy.EntropyRegularizedLoss')).train()
+        pooled = (features.amax((2, 3)),)
+        h.loss(pooled, [DataSample().set_gt_label(i) for i in (0, 3)], feature_map=features)
+    logged = hub.get_scalar('train/entropy')
+    p = h(pooled).softmax(1)
+    assert logged.statistics('mean', 10) == pytest.approx(-(p * p.log()).sum(1).mean().item(), rel=1e-5)
+    assert len(logged.data[0]) == 1
 
 
 def test_auxiliary_gap_shares_the_loss(features):
