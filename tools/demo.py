@@ -12,7 +12,7 @@ def main() -> None:
     from rich.console import Console
 
     from mmentropy.engine.config_options import add_config_options
-    from mmentropy.experiments.demo import draw_demo, run_models, summarize_demo
+    from mmentropy.experiments.demo import CENTER, center_box, draw_demo, run_models, summarize_demo
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
@@ -20,8 +20,10 @@ def main() -> None:
     args = parser.parse_args()
 
     results = run_models(Path(__file__).parents[1] / 'configs', args.work_dir, args.cfg_options)
-    images = len(next(iter(results.values()))[1].test_dataloader.dataset)
-    table, sentence = summarize_demo({title: figures for title, (figures, _) in results.items()}, images)
+    runner = next(iter(results.values()))[1]
+    figures = {title: values for title, (values, _) in results.items()}
+    figures[CENTER] = center_box(runner)
+    table, sentence = summarize_demo(figures, len(runner.test_dataloader.dataset))
     console = Console(width=max(100, Console().width))
     console.print(table)
     console.print(sentence, style='bold')
