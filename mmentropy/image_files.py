@@ -60,7 +60,8 @@ def _read_file(path: Path, exif: bool) -> np.ndarray:
             with Image.open(path) as image:
                 return _from_pillow(image, str(path), exif)
     except Image.DecompressionBombError:
-        raise ValueError(f'{path}: more than {MAX_PIXELS / 1e6:.0f} megapixels; scale the image down first') from None
+        most = min(MAX_PIXELS, 2 * (Image.MAX_IMAGE_PIXELS or MAX_PIXELS))  # Pillow's own limit may be lower
+        raise ValueError(f'{path}: more than {most / 1e6:.0f} megapixels; scale the image down first') from None
     except UnidentifiedImageError:
         raise ValueError(f'{path}: not an image in a format that Pillow reads') from None
     except Exception as error:

@@ -11,9 +11,11 @@ Writing: under another name, flushed to the disk, renamed.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import platform
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +30,10 @@ except ImportError:  # numpy before 1.26
 
 #: Ending of unfinished files.
 PARTIAL = '.part'
+#: What arrays of one file may take in memory, unless the reader says otherwise.
+MOST_BYTES = 4 * 2**30
+#: Bytes of a file's name on all common file systems.
+LONGEST_NAME = 255
 #: What the system says where no more can be written: disk, quota, limit on the size of a file.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ADVICE = 'start again, finished files are kept'
@@ -55,7 +61,7 @@ def written_whole(path: str | Path, advice: str = ADVICE, flush: bool = True) ->
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.{platform.node()}-{os.getpid()}{PARTIAL}')
+    partial = _partial(path)
     try:
         yield partial
         if flush:
@@ -69,6 +75,16 @@ def written_whole(path: str | Path, advice: str = ADVICE, flush: bool = True) ->
                 f'{path} could not be written, the disk is full; free some space and {advice}'
             ) from None
         raise
+
+
+def _partial(path: Path) -> Path:
+    """The other name, which says whose it is; short enough wherever the name itself is."""
+    owner = f'.{platform.node()}-{os.getpid()}{PARTIAL}'
+    name = os.fsencode(path.name)
+    if len(name) + len(owner) > LONGEST_NAME:
+        digest = hashlib.blake2b(name, digest_size=8).hexdigest()
+        name = name[: LONGEST_NAME - len(owner) - len(digest)] + digest.encode()
+    return path.with_name(os.fsdecode(name) + owner)
 
 
 def write_whole(path: str | Path, data: bytes | str, advice: str = ADVICE) -> None:
@@ -103,15 +119,24 @@ def _at_work(process: int) -> bool:
     return True
 
 
-def load_arrays(path: str | Path) -> np.ndarray | dict[str, np.ndarray]:
+def load_arrays(path: str | Path, most_bytes: int = MOST_BYTES) -> np.ndarray | dict[str, np.ndarray]:
     """The array of a ``.npy`` file, or name → array of a ``.npz`` file, whatever the file is called.
+
+    Args:
+        path: of the file.
+        most_bytes: what would take more memory is refused before it is unpacked: 2 GB of zeros are 2 MB in a zip.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is neither, is cut off or damaged, or holds Python objects.
+        ValueError: if it is neither, is cut off or damaged, holds Python objects, or too much.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist')
+    size = _unpacked_size(path)
+    if size > most_bytes:
+        raise ValueError(
+            f'{path} takes {size / 1e6:.0f} MB of memory, more than {most_bytes / 1e6:.0f}; make it smaller'
+        )
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -126,9 +151,18 @@ def load_arrays(path: str | Path) -> np.ndarray | dict[str, np.ndarray]:
     return arrays
 
 
-def load_npz(path: str | Path) -> dict[str, np.ndarray]:
+def _unpacked_size(path: str | Path) -> int:
+    """Bytes that an archive's members say they have, which zipfile holds them to; else the file's own size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except Exception:  # no archive, or a damaged one: np.load says what is wrong with it
+        return os.path.getsize(path)
+
+
+def load_npz(path: str | Path, most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]:
     """Name → array of a ``.npz`` file; raises as :func:`load_arrays`, also for a single ``.npy`` array."""
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, most_bytes)
     if not isinstance(arrays, dict):
         raise ValueError(f'{path} holds one array, expected an npz of several')
     return arrays

@@ -138,3 +138,14 @@ def test_unreadable_files_are_refused_by_name(tmp_path):
 def test_wrong_arrays_are_refused(value, message):
     with pytest.raises(ValueError, match=message):
         read_image(value)
+
+
+def test_the_limit_that_is_named_is_the_one_that_refused(tmp_path):
+    """196 megapixels are fewer than ours and more than Pillow's."""
+    Image.new('L', (1, 1)).save(tmp_path / 'a.png')
+    data = bytearray((tmp_path / 'a.png').read_bytes())
+    data[16:24] = (14_000).to_bytes(4, 'big') * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, 'big')
+    (tmp_path / 'a.png').write_bytes(data)
+    with pytest.raises(ValueError, match=r'a\.png: more than 179 megapixels; scale'):
+        read_image(tmp_path / 'a.png')

@@ -8,9 +8,10 @@ import os
 import platform
 import signal
 
+import numpy as np
 import pytest
 
-from mmentropy.safe_files import DiskFullError, remove_partial, write_whole, written_whole
+from mmentropy.safe_files import DiskFullError, load_arrays, remove_partial, write_whole, written_whole
 
 
 def names(folder) -> list[str]:
@@ -100,3 +101,43 @@ def test_the_disk_is_waited_for_unless_told_otherwise(tmp_path, monkeypatch):
             partial.write_text(str(flush))
         assert (tmp_path / 'a').read_text() == str(flush)
         assert len(waited) == times
+
+
+def test_a_name_of_the_greatest_length_is_written(tmp_path):
+    for name in ('a' * 255, 'é' * 127, os.fsdecode(b'\xff' * 255)):
+        write_whole(tmp_path / name, b'there')
+        assert (tmp_path / name).read_bytes() == b'there'
+    assert len(names(tmp_path)) == 3
+
+
+def test_leftovers_of_long_names_are_known(tmp_path):
+    with written_whole(tmp_path / ('b' * 255)) as partial:
+        assert len(os.fsencode(partial.name)) == 255
+        partial.write_bytes(b'whole')
+        nobodys = partial.name.replace(f'-{os.getpid()}', '-999999999')[-255:]
+    (tmp_path / nobodys).write_bytes(b'half')
+    remove_partial(tmp_path)
+    assert names(tmp_path) == ['b' * 255]
+
+
+def test_an_archive_that_unpacks_to_too_much(tmp_path):
+    np.savez_compressed(tmp_path / 'a.npz', cam=np.zeros((1000, 1000)))
+    assert (tmp_path / 'a.npz').stat().st_size < 20_000
+    with pytest.raises(ValueError, match=r'a\.npz takes 8 MB of memory, more than 5; make it smaller'):
+        load_arrays(tmp_path / 'a.npz', 5_000_000)
+    np.save(tmp_path / 'a.npy', np.zeros((1000, 1000)))
+    with pytest.raises(ValueError, match=r'a\.npy takes 8 MB'):
+        load_arrays(tmp_path / 'a.npy', 5_000_000)
+    assert load_arrays(tmp_path / 'a.npy', 9_000_000).shape == (1000, 1000)
+
+
+@pytest.mark.parametrize(('offset', 'value', 'told'), [(6, 1, 'encrypted'), (8, 99, 'compression')])
+def test_encrypted_and_oddly_compressed_archives_are_one_sentence(tmp_path, offset, value, told):
+    """The flags, or the method, of the member's two headers are overwritten."""
+    np.savez(tmp_path / 'a.npz', cam=np.eye(3))
+    data = bytearray((tmp_path / 'a.npz').read_bytes())
+    for head, first in ((b'PK\x03\x04', offset), (b'PK\x01\x02', offset + 2)):
+        data[data.index(head) + first] = value
+    (tmp_path / 'a.npz').write_bytes(data)
+    with pytest.raises(ValueError, match=rf'^.*a\.npz cannot be read \(.*{told}.*\); write it again$'):
+        load_arrays(tmp_path / 'a.npz')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from mmentropy.safe_files import load_arrays
 from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MAP_GRID, MOST_CLASSES, PRED_LABEL, PRED_SCORE
 
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
+#: A file of maps that would take more memory than this is refused: 1000 classes at 224² are 200 MB.
+MOST_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -64,32 +67,67 @@ class MapFolder:
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{folder} is not a folder; give the one that holds the score maps')
         by_name: dict[str, Path] = {}
+        twice: dict[Path, Path] = {}
         for root, _, names in os.walk(self.folder):
             for name in sorted(names):
                 path = Path(root, name)
                 if path.suffix.lower() in MAP_SUFFIXES:
-                    by_name.setdefault(path.relative_to(self.folder).with_suffix('').as_posix(), path)
+                    first = by_name.setdefault(path.relative_to(self.folder).with_suffix('').as_posix(), path)
+                    if first != path:
+                        twice[first] = path
         self.paths: dict[str, Path] = {}
+        #: What keeps an id from having one map: two files of its name, or a file that may be another id's.
+        self.unclear: dict[str, str] = {}
         ends = Counter(stem for image_id in image_ids for _, stem in _endings(image_id))
+        stems = Counter(_stem_of(image_id) for image_id in image_ids)
         for image_id in image_ids:
             for depth, names in enumerate(_endings(image_id)):
                 name = next((name for name in names if name in by_name), None)
-                if name is not None and (depth == 0 or ends[names[1]] == 1):
-                    self.paths[image_id] = by_name[name]
-                    break
-        used = set(self.paths.values())
+                if name is None or (depth and ends[names[1]] > 1):
+                    continue
+                path = self.paths[image_id] = by_name[name]
+                if name == names[1] != names[0] and stems[_stem_of(image_id)] > 1:
+                    self.unclear[image_id] = f'{path} may be its map or that of another id; name it {names[0]}.npy'
+                elif path in twice:
+                    self.unclear[image_id] = f'{path} and {twice[path]} are both its map; remove one'
+                break
+        used = set(self.paths.values()) | {twice[path] for path in self.paths.values() if path in twice}
+        by_name |= {str(path): path for path in twice.values()}
         #: Map files that belong to no id.
         self.strangers = sorted(path for path in by_name.values() if path not in used)
 
-    def stamp(self) -> list[int]:
-        """Number of maps and the youngest's time of writing: what must not change between a run and its resumption."""
-        return [len(self.paths), max((path.stat().st_mtime_ns for path in self.paths.values()), default=0)]
+    def digest(self, image_id: str) -> bytes:
+        """Hash of the image's map file, name and bytes: what must not change between a run and its resumption."""
+        path = self.paths.get(image_id)
+        return b'' if path is None else _file_digest(path)
 
     def read(self, image_id: str) -> StoredMaps:
-        """The maps of one image, see :func:`load_maps`; FileNotFoundError if there are none."""
+        """The maps of one image, see :func:`load_maps`.
+
+        Raises:
+            FileNotFoundError: if there are none.
+            ValueError: if it is not clear which file is the image's, and as :func:`load_maps`.
+        """
         if image_id not in self.paths:
             raise FileNotFoundError('no map')
+        if image_id in self.unclear:
+            raise ValueError(self.unclear[image_id])
         return load_maps(self.paths[image_id])
+
+
+def _file_digest(path: str | Path) -> bytes:
+    """Hash of a file's name and bytes; of its name alone where it cannot be read."""
+    content = hashlib.blake2b(os.fsencode(path), digest_size=12)
+    try:
+        content.update(Path(path).read_bytes())
+    except OSError:
+        content.update(b'missing')
+    return content.digest()
+
+
+def _stem_of(image_id: str) -> str:
+    """An id without its suffix."""
+    return Path(image_id).with_suffix('').as_posix()
 
 
 def _endings(image_id: str) -> Iterator[tuple[str, str]]:
@@ -115,9 +153,9 @@ class OneMap:
     def __init__(self, cam: np.ndarray) -> None:
         self.cam = cam
 
-    def stamp(self) -> list[int]:
-        """Nothing that could change."""
-        return []
+    def digest(self, image_id: str) -> bytes:
+        """Hash of the map."""
+        return hashlib.blake2b(np.ascontiguousarray(self.cam), digest_size=12).digest()
 
     def read(self, image_id: str) -> StoredMaps:
         """The map."""
@@ -139,8 +177,9 @@ def read_map(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if path.suffix.lower() == '.png':
+        _check_png_size(path)
         try:
-            cam = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            cam = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:  # a header that speaks of more pixels than OpenCV decodes
             cam = None
         if cam is None:
@@ -148,7 +187,19 @@ def read_map(path: str | Path) -> np.ndarray:
         if cam.dtype != np.uint8 or cam.ndim != 2:
             raise ValueError(f'{path} is not an 8-bit picture of one channel: {cam.dtype}, shape {cam.shape}')
         return cam.astype(np.float32) / 255
-    return _one_map(load_arrays(path), path)
+    return _one_map(load_arrays(path, MOST_BYTES), path)
+
+
+def _check_png_size(path: Path) -> None:
+    """ValueError for a picture that speaks of more pixels than a map may have; OpenCV would decode 2³⁰ of them."""
+    with open(path, 'rb') as file:
+        head = file.read(24)
+    if head[:8] != b'\x89PNG\r\n\x1a\n' or len(head) < 24:
+        return  # OpenCV says what it is
+    width, height = int.from_bytes(head[16:20], 'big'), int.from_bytes(head[20:24], 'big')
+    if width * height > MOST_BYTES // 4:
+        most = MOST_BYTES // 4 / 1e6
+        raise ValueError(f'{path} has {width * height / 1e6:.0f} megapixels, more than {most:.0f}; scale it down')
 
 
 def load_maps(path: str | Path) -> StoredMaps:
@@ -161,7 +212,7 @@ def load_maps(path: str | Path) -> StoredMaps:
         ValueError: as :func:`read_map`, for maps and labels that do not go together, and for a grid that cannot be one.
     """
     path = Path(path)
-    content = load_arrays(path) if path.suffix.lower() == '.npz' else None
+    content = load_arrays(path, MOST_BYTES) if path.suffix.lower() == '.npz' else None
     if not isinstance(content, dict):
         return StoredMaps((read_map(path) if content is None else _one_map(content, path))[None])
     grid = _grid(content.pop('grid', None), path)
@@ -305,3 +356,23 @@ class Truths(Protocol):
     masks: bool
 
     def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+def truth_digest(truths: Truths, index: int) -> bytes:
+    """Hash of one image's ground truth; by its own ``digest`` where it has one that spares reading the image."""
+    own = getattr(truths, 'digest', None)
+    if own is not None:
+        return own(index)
+    content = hashlib.blake2b(digest_size=12)
+    try:
+        sample = truths[index]
+    except (ValueError, KeyError, OSError) as error:
+        return str(error).encode()
+    for name, value in sorted(sample.items()):
+        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        if isinstance(array, np.ndarray):
+            content.update(repr((name, array.dtype, array.shape)).encode())
+            content.update(np.ascontiguousarray(array))
+        else:
+            content.update(repr((name, array)).encode())
+    return content.digest()

@@ -6,8 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -17,16 +21,17 @@ import cv2
 import numpy as np
 import torch
 
+from mmentropy.processes import die_with_parent
 from mmentropy.safe_files import load_npz, written_whole
 
 from .counting import CountingMetric, Counts, add_counts
-from .map_files import MapFolder, OneMap, Truths, with_map
+from .map_files import MapFolder, OneMap, Truths, truth_digest, with_map
 
 #: What a bad image may raise; anything else is a bug and stops the run.
 IMAGE_ERRORS = (ValueError, KeyError, OSError)
 CHUNK = 32
 #: Raised when the names of the metrics' counts change: a state of before is not gone on with.
-COUNTS = 2
+COUNTS = 3
 
 
 @dataclass
@@ -38,6 +43,7 @@ class Outcome:
         rows: what the row function gave, with the image's index.
         faults: (id, problem) of each image that was left out.
         images: number of images that were counted.
+        inputs: (index of the first image, digest of all that went in) of each chunk, where a state is kept.
 
     >>> outcome = Outcome(counts=[{'hits': np.array(2)}], images=3)
     >>> outcome.add(Outcome(counts=[{'hits': np.array(1)}], images=1))
@@ -49,6 +55,7 @@ class Outcome:
     rows: list[tuple[int, dict]] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     images: int = 0
+    inputs: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
         """Take over another's counts, rows and faults."""
@@ -59,6 +66,7 @@ class Outcome:
         self.rows += other.rows
         self.faults += other.faults
         self.images += other.images
+        self.inputs += other.inputs
 
 
 @dataclass
@@ -91,10 +99,14 @@ class MapEvaluation:
     row: Callable[[dict], dict] | None = None
     predictions: dict[str, list[int]] | None = None
     save_every: float = 2.0
+    _keeps_state: bool = False
 
     def images(self, indices: Sequence[int]) -> Outcome:
         """Evaluate some images; an image either counts in every metric or is a fault."""
         outcome = Outcome(counts=[{} for _ in self.metrics])
+        if self._keeps_state:
+            # Taken first: what is replaced while it is read does not pass for what was counted.
+            outcome.inputs = [(indices[0], self.digest(indices))]
         for index in indices:
             image_id = self.truths.ids[index]
             try:
@@ -114,6 +126,14 @@ class MapEvaluation:
             outcome.add(Outcome(counts, rows, images=1))
         return outcome
 
+    def digest(self, indices: Sequence[int]) -> str:
+        """Hash of everything of some images that their counts depend on: the maps' bytes, the ground truths."""
+        content = hashlib.blake2b(digest_size=12)
+        for index in indices:
+            for part in (self.maps.digest(self.truths.ids[index]), truth_digest(self.truths, index)):
+                content.update(part)
+        return content.hexdigest()
+
     def run(
         self,
         jobs: int = 1,
@@ -126,29 +146,45 @@ class MapEvaluation:
         Args:
             jobs: number of processes.
             state: file that keeps what is done, so that an interrupted run goes on; removed at the end. It is used only
-                if maps, ids and ``settings`` are those it was written with.
+                if ids, ``settings`` and what the finished images consist of, maps and ground truths, are those it was
+                written with.
             settings: anything that prints the same for the same evaluation.
             progress: called with the number of images done and their total.
 
         Returns:
             Counts, rows in the order of the ids, and faults in the order of the ids, strangers last.
+
+        Raises:
+            ChildProcessError: if the system ended one of the processes; what is done is in the state.
         """
         total = len(self.truths.ids)
         chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-        key = hashlib.sha256(repr((COUNTS, self.truths.ids, self.maps.stamp(), settings)).encode()).hexdigest()
+        key = hashlib.sha256(repr((COUNTS, self.truths.ids, settings)).encode()).hexdigest()
+        self._keeps_state = state is not None
         done, outcome = _load_state(state, key)
+        if not all(0 <= i < len(chunks) for i in done) or not self._same_inputs(outcome):
+            print(f'{state}: maps or ground truths have changed since: all is evaluated anew', file=sys.stderr)
+            done, outcome = set(), Outcome()
         finished = sum(len(chunks[i]) for i in done)
         saved = monotonic()
         progress(finished, total)
         todo = [i for i in range(len(chunks)) if i not in done]
-        for i, part in self._chunks([(i, chunks[i]) for i in todo], jobs):
-            outcome.add(part)
-            done.add(i)
-            finished += len(chunks[i])
-            if state is not None and monotonic() - saved >= self.save_every:
+        try:
+            for i, part in self._chunks([(i, chunks[i]) for i in todo], jobs):
+                outcome.add(part)
+                done.add(i)
+                finished += len(chunks[i])
+                if state is not None and monotonic() - saved >= self.save_every:
+                    _save_state(state, key, done, outcome)
+                    saved = monotonic()
+                progress(finished, total)
+        except BrokenProcessPool:
+            if state is not None:
                 _save_state(state, key, done, outcome)
-                saved = monotonic()
-            progress(finished, total)
+            raise ChildProcessError(
+                'a process of the evaluation was ended by the system, most often for want of memory; '
+                'start again with fewer --jobs' + (': what is done is kept' if state is not None else '')
+            ) from None
         if state is not None:
             Path(state).unlink(missing_ok=True)
         place = {image_id: i for i, image_id in enumerate(self.truths.ids)}
@@ -161,6 +197,14 @@ class MapEvaluation:
         ]
         return outcome
 
+    def _same_inputs(self, outcome: Outcome) -> bool:
+        """Whether the images of an earlier run are still made of what they were then."""
+        total = len(self.truths.ids)
+        return all(
+            0 <= first < total and self.digest(range(first, min(first + CHUNK, total))) == digest
+            for first, digest in outcome.inputs
+        )
+
     def _chunks(self, chunks: list[tuple[int, range]], jobs: int) -> Any:
         """(number, outcome) of each chunk, as they are ready."""
         if jobs <= 1 or len(chunks) <= 1:
@@ -170,7 +214,7 @@ class MapEvaluation:
         # forked processes share data set and index; the state is handed to each once, never with a chunk
         methods = multiprocessing.get_all_start_methods()
         context = multiprocessing.get_context('fork' if 'fork' in methods else 'spawn')
-        with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(self,)) as pool:
+        with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(self, os.getpid())) as pool:
             waiting, queue = {}, iter(chunks)
             while True:
                 for number, indices in queue:
@@ -187,8 +231,10 @@ class MapEvaluation:
 _evaluation: MapEvaluation | None = None
 
 
-def _start_worker(evaluation: MapEvaluation) -> None:
+def _start_worker(evaluation: MapEvaluation, parent: int) -> None:
     global _evaluation
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     _evaluation = evaluation
     # one thread a process: the processes are the parallelism, and a forked OpenMP pool would hang
     cv2.setNumThreads(0)
@@ -203,6 +249,7 @@ def _work(indices: range) -> Outcome:
 
 def _save_state(path: str | Path, key: str, done: set[int], outcome: Outcome) -> None:
     plain = {'key': key, 'done': sorted(done), 'rows': outcome.rows, 'faults': outcome.faults, 'images': outcome.images}
+    plain['inputs'] = outcome.inputs
     arrays = {f'{i}|{name}': value for i, counts in enumerate(outcome.counts) for name, value in counts.items()}
     with written_whole(path) as partial, open(partial, 'wb') as file:
         np.savez(file, plain=np.frombuffer(json.dumps(plain).encode(), dtype=np.uint8), **arrays)
@@ -219,6 +266,9 @@ def _load_state(path: str | Path | None, key: str) -> tuple[set[int], Outcome]:
             return set(), Outcome()
         outcome = Outcome(rows=[tuple(row) for row in plain['rows']], images=plain['images'])
         outcome.faults = [tuple(fault) for fault in plain['faults']]
+        outcome.inputs = [(int(first), str(digest)) for first, digest in plain['inputs']]
+        if [first for first, _ in sorted(outcome.inputs)] != [i * CHUNK for i in plain['done']]:
+            raise ValueError('some of what is done has no digest of its inputs')
         parts = [(*name.split('|', 1), value) for name, value in arrays.items()]
         outcome.counts = [{} for _ in {number for number, _, _ in parts}]
         for number, field_name, value in parts:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+from mmentropy import __version__
 from mmentropy.engine.command_line import positive_int
 from mmentropy.engine.config_options import add_config_options
 from mmentropy.engine.model_loading import height_and_width
@@ -89,7 +91,7 @@ def run_with_progress(evaluation: MapEvaluation, args: argparse.Namespace, out: 
     if state is not None and args.no_resume:
         state.unlink(missing_ok=True)
     files = [getattr(args, name, None) for name in ('predictions', 'threshold_from')]
-    settings = (settings_of(args), [_stamp(path) for path in files])
+    settings = (__version__, settings_of(args), _config_text(args), [_digest(path) for path in files])
     with progress_bar() as bar:
         task = bar.add_task('evaluate', total=len(evaluation.truths.ids))
         return evaluation.run(args.jobs, state, settings, lambda done, _: bar.update(task, completed=done))
@@ -113,9 +115,17 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def _stamp(path: str | None) -> tuple[int, int] | None:
-    """Size and time of a file that decides figures, so that a run is not resumed with another."""
+def _digest(path: str | None) -> str | None:
+    """Hash of a file that decides figures, so that a run is not resumed with another."""
     if path is None or not Path(path).is_file():
         return None
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
+
+
+def _config_text(args: argparse.Namespace) -> str | None:
+    """What ``--config`` says, with what it inherits: the file may be edited between two runs."""
+    if not args.config:
+        return None
+    from mmentropy.engine import load_config
+
+    return str(load_config(args.config, args.cfg_options)._cfg_dict.to_dict())

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
+
+import cv2
 import numpy as np
 import pytest
 
-from mmentropy.evaluation.map_files import MapFolder, StoredMaps, load_maps, with_map
+from mmentropy.evaluation.map_files import MapFolder, StoredMaps, load_maps, read_map, with_map
 from mmentropy.evaluation.samples import Case
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import draw_maps, resize_map
@@ -118,3 +123,67 @@ def test_grids_that_cannot_be(grid, tmp_path):
     np.savez(tmp_path / 'a.npz', cam=CAMS[0], grid=grid)
     with pytest.raises(ValueError, match=r'a\.npz holds a grid of the shape .*; expected start, step'):
         load_maps(tmp_path / 'a.npz')
+
+
+def test_a_map_that_may_be_of_two_ids_is_refused(tmp_path):
+    np.save(tmp_path / 'a.npy', np.eye(2))
+    np.save(tmp_path / 'b.jpg.npy', np.eye(2))
+    np.save(tmp_path / 'b.png.npy', np.eye(3))
+    folder = MapFolder(tmp_path, ['a.jpg', 'a.png', 'b.jpg', 'b.png'])
+    for image_id in ('a.jpg', 'a.png'):
+        told = rf'a\.npy may be its map or that of another id; name it {image_id}\.npy'
+        with pytest.raises(ValueError, match=told):
+            folder.read(image_id)
+    assert folder.read('b.jpg').cams.shape == (1, 2, 2)
+    assert folder.read('b.png').cams.shape == (1, 3, 3)
+    assert folder.strangers == []
+
+
+def test_two_maps_of_one_id_are_refused(tmp_path):
+    np.save(tmp_path / 'a.npy', np.eye(2))
+    np.savez(tmp_path / 'a.npz', np.eye(3))
+    np.save(tmp_path / 'c.npy', np.eye(2))
+    np.savez(tmp_path / 'c.npz', np.eye(3))
+    folder = MapFolder(tmp_path, ['a.jpg'])
+    with pytest.raises(ValueError, match=r'a\.npy and .*a\.npz are both its map; remove one'):
+        folder.read('a.jpg')
+    assert [path.name for path in folder.strangers] == ['c.npy', 'c.npz']
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((4, 4), np.uint8))
+    data = bytearray((tmp_path / 'a.png').read_bytes())
+    data[16:24] = (14000).to_bytes(4, 'big') * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, 'big')
+    (tmp_path / 'a.png').write_bytes(data)
+    with pytest.raises(ValueError, match=r'a\.png has 196 megapixels, more than 134; scale it down'):
+        read_map(tmp_path / 'a.png')
+
+
+def test_a_small_file_of_a_large_map_is_not_unpacked(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / 'a.npz', 'w', zipfile.ZIP_DEFLATED) as archive,
+        archive.open('cam.npy', 'w') as file,
+    ):
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, dict(descr='<f4', fortran_order=False, shape=(150, 2**20)))
+        file.write(header.getvalue())
+        for _ in range(150):
+            file.write(bytes(4 * 2**20))
+    for read in (load_maps, read_map):
+        with pytest.raises(ValueError, match=r'a\.npz takes 629 MB of memory, more than 537; make it smaller'):
+            read(tmp_path / 'a.npz')
+
+
+def test_digests_follow_the_bytes_and_the_name(tmp_path):
+    np.save(tmp_path / 'a.npy', np.eye(2))
+    folder = MapFolder(tmp_path, ['a.jpg', 'b.jpg'])
+    before = folder.digest('a.jpg')
+    assert folder.digest('a.jpg') == before
+    np.save(tmp_path / 'a.npy', np.eye(2) * 2)
+    assert folder.digest('a.jpg') != before
+    np.save(tmp_path / 'a.npy', np.eye(2))
+    assert folder.digest('a.jpg') == before
+    (tmp_path / 'a.npy').rename(tmp_path / 'a.jpg.npy')
+    assert MapFolder(tmp_path, ['a.jpg']).digest('a.jpg') != before
+    assert folder.digest('b.jpg') == b''

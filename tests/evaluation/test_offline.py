@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -239,3 +245,103 @@ def test_predictions_decide_top1_and_top5():
         (truths.ids[0], 'no row in the predictions'),
         ('strange.jpg', 'predicted, but not in the metadata'),
     ]
+
+
+def stopped_after_one_chunk(folder, truths, state) -> MapEvaluation:
+    def stop(done: int, total: int) -> None:
+        if done >= CHUNK:
+            raise Stopped
+
+    metrics = [BoxLocalizationMetric(**TINY)]
+    with pytest.raises(Stopped):
+        MapEvaluation(truths, MapFolder(folder, truths.ids), metrics, save_every=0).run(1, state, 'a', stop)
+    return MapEvaluation(truths, MapFolder(folder, truths.ids), metrics)
+
+
+def test_a_run_with_other_ground_truths_begins_anew(folder, tmp_path, capsys):
+    truths = Samples()
+    evaluation = stopped_after_one_chunk(folder, truths, tmp_path / 'state')
+    truths.samples[3]['gt_bboxes'] = truths.samples[3]['gt_bboxes'] + 1
+    seen = []
+    outcome = evaluation.run(1, tmp_path / 'state', 'a', lambda done, total: seen.append(done))
+    assert seen[0] == 0
+    assert figures_of(outcome) == figures_of(evaluation.run())
+    assert 'maps or ground truths have changed since: all is evaluated anew' in capsys.readouterr().err
+
+
+def test_a_run_whose_map_became_an_older_file_begins_anew(folder, tmp_path):
+    """The youngest file's time and the number of files are as they were."""
+    truths = Samples()
+    evaluation = stopped_after_one_chunk(folder, truths, tmp_path / 'state')
+    np.save(folder / 'image_3.jpg.npy', np.eye(9))
+    os.utime(folder / 'image_3.jpg.npy', (1, 1))
+    seen = []
+    outcome = evaluation.run(1, tmp_path / 'state', 'a', lambda done, total: seen.append(done))
+    assert seen[0] == 0
+    assert figures_of(outcome) == figures_of(evaluation.run())
+
+
+def test_truths_with_a_digest_of_their_own_are_asked_for_it(folder, tmp_path):
+    truths = Samples()
+    truths.digest = lambda index: b'always the same'
+    evaluation = stopped_after_one_chunk(folder, truths, tmp_path / 'state')
+    truths.samples[3]['gt_bboxes'] = truths.samples[3]['gt_bboxes'] + 1
+    seen = []
+    evaluation.run(1, tmp_path / 'state', 'a', lambda done, total: seen.append(done))
+    assert seen[0] == CHUNK
+
+
+class Killed(BoxLocalizationMetric):
+    """Ends its process at one image."""
+
+    def count(self, sample: dict) -> dict:
+        if sample['img_path'] == f'image_{2 * CHUNK}.jpg':
+            time.sleep(0.3)  # the chunks before are done
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().count(sample)
+
+
+def test_a_killed_worker_is_one_sentence_and_what_is_done_is_kept(folder, tmp_path):
+    truths = Samples()
+    maps = MapFolder(folder, truths.ids)
+    with pytest.raises(ChildProcessError, match=r'ended by the system.*fewer --jobs: what is done is kept'):
+        MapEvaluation(truths, maps, [Killed(**TINY)], save_every=1000).run(2, tmp_path / 'state', 'a')
+    seen = []
+    metrics = [BoxLocalizationMetric(**TINY)]
+    outcome = MapEvaluation(truths, maps, metrics).run(1, tmp_path / 'state', 'a', lambda done, _: seen.append(done))
+    assert seen[0] >= CHUNK
+    assert figures_of(outcome) == expected_figures()
+
+
+class Sleeping(BoxLocalizationMetric):
+    """Writes its process's number down and sleeps."""
+
+    def count(self, sample: dict) -> dict:
+        (self.folder / str(os.getpid())).touch()
+        time.sleep(60)
+
+
+def test_the_workers_of_a_killed_evaluation_go(folder, tmp_path):
+    truths, metric = Samples(), Sleeping(**TINY)
+    metric.folder = tmp_path / 'workers'
+    metric.folder.mkdir()
+    evaluation = MapEvaluation(truths, MapFolder(folder, truths.ids), [metric])
+    parent = multiprocessing.get_context('fork').Process(target=evaluation.run, args=(2,))
+    parent.start()
+    until = time.monotonic() + 30
+    while len(workers := [int(path.name) for path in metric.folder.iterdir()]) < 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    parent.kill()
+    parent.join()
+    while any(map(alive, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(workers) == 2
+    assert not any(map(alive, workers))
+
+
+def alive(pid: int) -> bool:
+    """Whether a process lives; one that has ended and is not yet waited for does not."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except (FileNotFoundError, ProcessLookupError):
+        return False

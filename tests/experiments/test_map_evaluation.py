@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 import pytest
 
@@ -13,6 +14,7 @@ from mmentropy.experiments.map_evaluation import (
     add_truth_arguments,
     evaluation_from,
     report_faults,
+    run_with_progress,
     settings_of,
     truths_of,
 )
@@ -68,3 +70,32 @@ def test_exit_codes(capsys):
     assert '60 faults; these images or files are not in the figures:' in said
     assert '  0.jpg: no map' in said
     assert 'more, see the JSON' in said
+
+
+def test_an_edited_config_and_other_predictions_are_other_settings(tmp_path):
+    """What an interrupted run may go on from: the settings hold the files by their content."""
+    (tmp_path / 'maps').mkdir()
+    config, predictions = tmp_path / 'c.py', tmp_path / 'p.csv'
+    given = []
+
+    class Evaluation:
+        truths = argparse.Namespace(ids=['a.jpg'])
+
+        def run(self, jobs, state, settings, progress):
+            given.append(settings)
+
+    def run() -> object:
+        options = ['--config', str(config), '--predictions', str(predictions)]
+        run_with_progress(Evaluation(), parse(str(tmp_path / 'maps'), *options), None)
+        return given[-1]
+
+    config.write_text('a = 1\n')
+    predictions.write_text('a.jpg,3\n')
+    first = run()
+    os.utime(config, (1, 1))
+    os.utime(predictions, (1, 1))
+    assert run() == first
+    config.write_text('a = 2\n')
+    second = run()
+    predictions.write_text('a.jpg,4\n')
+    assert len({repr(settings) for settings in (first, second, run())}) == 3

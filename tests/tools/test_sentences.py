@@ -31,9 +31,15 @@ CASES = [
     (['browse_dataset.py', DEMO, '--step', '0'], 'argument --step: expected'),
     (
         ['eval_maps.py', '{folder}', '--config', DEMO, '--eval-size', '0'],
-        'error: --eval-size is a side, or height and width, in pixels of 1 or more, got 0',
+        'error: --eval-size is a side, or height and width, in pixels from 1 to 8192, got 0',
     ),
     (['eval_maps.py', '{folder}', '--config', DEMO, '--eval-size', '1', '2', '3'], '--eval-size is a side'),
+    (['eval_maps.py', '{folder}', '--config', DEMO, '--eval-size', '100000'], 'in pixels from 1 to 8192, got 100000'),
+    (
+        ['eval_maps.py', '{folder}', '--config', DEMO, '--cam-interval', '1e-9'],
+        'the threshold interval must lie between 1e-05 and 1, got 1e-09',
+    ),
+    ([*LOCALIZE, '--input-size', '100000'], '--input-size is a side, or height and width, in pixels from 1 to 8192'),
 ]
 
 

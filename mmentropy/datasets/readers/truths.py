@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,10 @@ class MetadataTruths:
         width, height = entry['size']
         return sample | {GT_BBOXES: np.array(entry['gt_bboxes'], dtype=np.float64), 'ori_shape': (height, width)}
 
+    def digest(self, index: int) -> bytes:
+        """Hash of what the metadata say of one image, masks by their files' bytes."""
+        return _digest_of(self.entries[index])
+
 
 class DatasetTruths:
     """Ground truths of one of our data sets, through its pipeline: any set that packs ``gt_bboxes`` or ``gt_mask``.
@@ -86,3 +91,19 @@ class DatasetTruths:
         """Fields of one image."""
         sample = self.dataset[index]['data_samples'].to_dict()
         return sample | {'img_path': self.ids[index]}
+
+    def digest(self, index: int) -> bytes:
+        """Hash of what the data set's index says of one image, masks by their files' bytes; the image is not read."""
+        return _digest_of(self.dataset.get_data_info(index))
+
+
+def _digest_of(entry: dict[str, Any]) -> bytes:
+    """Hash of an entry's values, and of the files it names, but not of the image, of which no truth is made."""
+    content = blake2b(digest_size=12)
+    for key, value in sorted(entry.items()):
+        content.update(repr((key, value)).encode(errors='surrogateescape'))
+        paths = value if isinstance(value, list | tuple) else [value]
+        for path in paths if key != 'img_path' else ():
+            if isinstance(path, str) and Path(path).is_file():
+                content.update(Path(path).read_bytes())
+    return content.digest()

@@ -108,14 +108,18 @@ def quantize_map(cam: np.ndarray) -> np.ndarray:
     return (255 * cam).astype(np.uint8)
 
 
+#: Finer thresholds are beyond 8-bit maps by far, and beyond memory soon.
+SMALLEST_INTERVAL = 1e-5
+
+
 def thresholds_of(interval: float) -> np.ndarray:
     """The thresholds ``arange(0, 1, interval)`` of the protocol (interval 0.001).
 
     >>> thresholds_of(0.25).tolist()
     [0.0, 0.25, 0.5, 0.75]
     """
-    if not 0 < interval < 1:
-        raise ValueError(f'the threshold interval must lie between 0 and 1, got {interval}')
+    if not SMALLEST_INTERVAL <= interval < 1:
+        raise ValueError(f'the threshold interval must lie between {SMALLEST_INTERVAL} and 1, got {interval}')
     return np.arange(0, 1, interval)
 
 

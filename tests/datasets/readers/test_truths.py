@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dataset_worlds as worlds
 import numpy as np
 import pytest
@@ -54,3 +56,27 @@ def test_samples_of_a_data_set(tmp_path):
     assert truths[0]['gt_bboxes'].tolist() == [[6, 2, 36, 22]]
     drawn = DatasetTruths(PartShapes(length=3, pipeline=PACK))
     assert drawn.ids == ['0', '1', '2']
+
+
+def test_digests_follow_boxes_and_the_bytes_of_masks(tmp_path):
+    def boxes(*box: float) -> bytes:
+        place = {'a.jpg': LocalizationEntry(boxes=[box])}
+        return MetadataTruths(WSOLMetadata(['a.jpg'], {'a.jpg': 3}, {'a.jpg': (8, 9)}, place)).digest(0)
+
+    assert boxes(1, 2, 5, 6) == boxes(1, 2, 5, 6) != boxes(1, 2, 5, 7)
+    worlds.gray_mask(tmp_path / 'a.png', worlds.rectangle(4, 6, 0, 2, 0, 3))
+    place = {'x.jpg': LocalizationEntry(masks=['a.png'])}
+    truths = MetadataTruths(WSOLMetadata(['x.jpg'], {'x.jpg': 7}, {}, place), str(tmp_path), (4, 6))
+    before = truths.digest(0)
+    worlds.gray_mask(tmp_path / 'a.png', worlds.rectangle(4, 6, 0, 2, 0, 4))
+    assert truths.digest(0) != before
+
+
+def test_digests_of_a_data_set_leave_the_images_alone(tmp_path):
+    root = worlds.cub(tmp_path)
+    truths = DatasetTruths(CUBLocalization(root, 'test', pipeline=PACK))
+    before = truths.digest(0)
+    next(Path(root).rglob('A_0046_18.jpg')).unlink()
+    assert truths.digest(0) == before
+    truths.dataset.get_data_info = lambda index: dict(gt_bboxes=[[0, 0, 1, 1]])
+    assert truths.digest(0) != before

@@ -95,6 +95,8 @@ def test_thresholds_and_levels():
     assert threshold_levels(thresholds, 255).max() == 254
     with pytest.raises(ValueError, match='interval'):
         thresholds_of(1.0)
+    with pytest.raises(ValueError, match='between 1e-05 and 1, got 1e-09'):
+        thresholds_of(1e-9)
 
 
 def test_largest_contour_goes_by_polygon_area():
