@@ -6,7 +6,7 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from . import backbones, classifiers, erasing, heads, losses, necks, segmentors
 from .classifiers import ExplainedClassifier, LocalizationClassifier, MinMaxLocalizer
 from .erasing import ADL, RDAP, SPG, ACoL
-from .heads import CAMHead, WildcatHead
+from .heads import CAMHead, CosineClassifier, TextPrototypeHead, TriRegionHead, WildcatHead
 from .losses import ConfidencePenaltyLoss, EntropyRegularizedLoss, JeffreysPenaltyLoss
 from .necks import EntropyPooling, GlobalMaxPooling, LSEPooling, PCAMPooling, WildcatPooling
 
@@ -17,6 +17,7 @@ __all__ = [
     'ACoL',
     'CAMHead',
     'ConfidencePenaltyLoss',
+    'CosineClassifier',
     'EntropyPooling',
     'EntropyRegularizedLoss',
     'ExplainedClassifier',
@@ -26,6 +27,8 @@ __all__ = [
     'LocalizationClassifier',
     'MinMaxLocalizer',
     'PCAMPooling',
+    'TextPrototypeHead',
+    'TriRegionHead',
     'WildcatHead',
     'WildcatPooling',
     'backbones',

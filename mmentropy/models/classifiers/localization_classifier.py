@@ -42,6 +42,8 @@ class LocalizationClassifier(ImageClassifier):
             only. What they learn lies in the state dict under ``erasing``.
         reading: how ``cams`` are read: ``protocol`` (raw), ``certain``, ``certain+spread``, or a
             :class:`~mmentropy.ops.mapping.reading.Reading` or a dict of its arguments. Training knows nothing of it.
+        freeze_backbone: keep the backbone as it is: in evaluation mode and without gradients, also while the rest is
+            trained; nothing of it is kept for a backward pass.
         grid: where maps are drawn, see :class:`~mmentropy.explain.grids.LastMapGrid`: ``followed`` (in their place),
             ``measured`` or ``half_pixel`` (without a ``map_grid``, as the field does). Nothing of it is in the state
             dict.
@@ -67,6 +69,7 @@ class LocalizationClassifier(ImageClassifier):
         erasing: Sequence[dict] = (),
         reading: Reading | dict | str = 'protocol',
         grid: str = 'followed',
+        freeze_backbone: bool = False,
     ) -> None:
         if isinstance(map_classes, str) and map_classes not in ('gt+top5', 'all'):
             raise ValueError(f"map_classes must be 'gt+top5', 'all' or a list of classes, got {map_classes!r}")
@@ -88,6 +91,13 @@ class LocalizationClassifier(ImageClassifier):
         self.erasing = nn.ModuleList(erasers) if erasers else ()
         for eraser in erasers:
             eraser.attach(self.backbone, self.head)
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            if erasers:
+                raise ValueError(
+                    'erasing works inside the backbone; it teaches nothing to one with freeze_backbone=True'
+                )
+            self.backbone.requires_grad_(False).eval()
 
     @property
     def location_classifier(self) -> nn.Linear | None:
@@ -130,7 +140,10 @@ class LocalizationClassifier(ImageClassifier):
     def train(self, mode: bool = True) -> LocalizationClassifier:
         if mode:
             self.grid.forget_weights()
-        return super().train(mode)
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         self.grid.forget_weights()
@@ -184,6 +197,6 @@ def complete_head(head: dict, backbone: nn.Module, data_preprocessor: dict | nn.
         head['in_channels'] = last_channels(backbone)
     if 'num_classes' not in head and isinstance(data_preprocessor, dict) and data_preprocessor.get('num_classes'):
         head['num_classes'] = data_preprocessor['num_classes']
-    if 'num_classes' not in head:
+    if 'num_classes' not in head and not head.get('embeddings'):  # a file of embeddings has its own classes
         raise ValueError('the head needs num_classes: give it there or in the data_preprocessor of the config')
     return head

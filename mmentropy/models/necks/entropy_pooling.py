@@ -173,7 +173,7 @@ class EntropyPooling(TiedPooling):
     def entropy(self, features: Tensor) -> Tensor:
         """Location entropy (B, H, W) in nats of a (B, D, H, W) feature map."""
         linear, how = self.classifier, self.reading
-        return location_entropy(features, linear.weight, linear.bias, how.score, how.topk, how.chunk_size)
+        return location_entropy(self.scored(features), linear.weight, linear.bias, how.score, how.topk, how.chunk_size)
 
     def weights(self, features: Tensor) -> Tensor:
         """Location weights (B, H, W), summing to one over the locations."""

@@ -71,7 +71,7 @@ class ScorePooling(TiedPooling):
             return super().forward(inputs)
         features = inputs[-1] if isinstance(inputs, tuple) else inputs
         linear = self.classifier
-        return ClassScores(self.pool(F.conv2d(features, linear.weight[:, :, None, None], linear.bias)))
+        return ClassScores(self.pool(F.conv2d(self.scored(features), linear.weight[:, :, None, None], linear.bias)))
 
     def extra_repr(self) -> str:
         return f'of={self.of!r}, mix={self.mix}, {self.tie_repr()}'

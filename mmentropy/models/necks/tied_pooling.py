@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -44,6 +45,12 @@ class TiedPooling(nn.Module, ABC):
                 f'head=dict(type="mmentropy.CAMHead"), call neck.tie(head.fc), or give num_classes and in_channels'
             )
         return self._tied[0]
+
+    def scored(self, features: Tensor) -> Tensor:
+        """The features (B, D, H, W) as the classifier's weights read them: of length one for a cosine classifier."""
+        if getattr(self.classifier, 'normalizes_features', False):
+            return F.normalize(features, dim=1)
+        return features
 
     @abstractmethod
     def pool(self, features: Tensor) -> Tensor:

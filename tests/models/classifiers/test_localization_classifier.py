@@ -402,3 +402,24 @@ def test_method_options_are_those_of_its_pooling():
     # Class maps are read and drawn as predict does.
     assert model.method_options('cam') == {'reading': Reading(), 'grid': 'followed', 'score': 'softmax'}
     assert build(dict(type='GlobalAveragePooling')).method_options('entropy_cam') == {}
+
+
+def test_a_frozen_backbone_is_the_same_bit_for_bit_after_a_step():
+    """Batch statistics, dropout and weight decay would each change it."""
+    backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    neck, head = dict(type='mmentropy.EntropyPooling'), dict(type='mmentropy.CAMHead', num_classes=3)
+    torch.manual_seed(0)
+    model = LocalizationClassifier(backbone, neck, head, freeze_backbone=True).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1)
+    images, samples = torch.randn(4, 3, 64, 64), [DataSample().set_gt_label(i % 3) for i in range(4)]
+    model(images, samples, mode='loss')['loss'].backward()
+    optimizer.step()
+    assert model.training
+    assert not any(module.training for module in model.backbone.modules())
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+    same = {key for key, value in model.state_dict().items() if torch.equal(value, before[key])}
+    assert same == {key for key in before if key.startswith('backbone.')}
+    eraser = [dict(type='mmentropy.ADL', layers=['layer3'])]
+    with pytest.raises(ValueError, match='erasing works inside the backbone'):
+        LocalizationClassifier(backbone, neck, head, freeze_backbone=True, erasing=eraser)
