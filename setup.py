@@ -31,7 +31,12 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['mmentropy', 'mmentropy.*']),
-    package_data={'mmentropy': ['py.typed', 'visualization/*.html']},
+    # .mim links to configs/, tools/ and model-index.yml: where mim and `mmentropy::` look in any OpenMMLab package.
+    package_data={
+        'mmentropy': ['py.typed', 'visualization/*.html', '.mim/model-index.yml']
+        + [f'.mim/**/*.{suffix}' for suffix in ('py', 'yml', 'sh')]
+    },
+    entry_points={'console_scripts': ['mmentropy = mmentropy.commands:run_command']},
     install_requires=['torch', 'torchvision', 'numpy', 'scipy', 'numba', 'opencv-python', 'rich', 'matplotlib'],
     extras_require={
         'onedl': ONEDL + HOST_GAPS,

@@ -17,6 +17,7 @@ PICTURE = ROOT / 'docs/images/architecture.svg'
 
 #: Top to bottom; a module imports from its own floor or from one below it. Files on the last but one stand together.
 FLOORS = {
+    'commands': 'the command `mmentropy`: names of tools, completion, doctor',
     'experiments': 'many runs: comparison, sweep, analysis, tables, folders of maps',
     'apis': 'what a Python user calls: Localizer, writers, export',
     'segmentation': 'from seeds to a segmenter: stages, pipeline, manifest',
@@ -34,6 +35,8 @@ FLOORS = {
 def floor_of(module: str) -> str:
     """The floor of a module's full name; files beside the packages are the ground floor."""
     parts = module.split('.')
+    if module == 'mmentropy.__main__':  # two lines, which start the command
+        return 'commands'
     if module.startswith('mmentropy._moved'):  # a dozen lines of importlib, which ops use, too
         return 'ops'
     return parts[1] if len(parts) > 1 and parts[1] in FLOORS else 'ground'

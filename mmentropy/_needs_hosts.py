@@ -1,6 +1,7 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Importing this module checks that the host packages are there; host-facing packages import it first of all."""
+"""Checks, when imported, that the hosts are there, and quiets them; host-facing packages import it first of all."""
 
-from mmentropy.hosts import require_hosts
+from mmentropy.hosts import quiet_hosts, require_hosts
 
 require_hosts()
+quiet_hosts()

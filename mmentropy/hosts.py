@@ -6,9 +6,12 @@ Two families of distributions share the import names mmengine, mmcv, mmpretrain 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import logging
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 #: import name -> {distribution: (lowest, below)}: the range of versions that the tests were run with.
 TESTED = {
@@ -19,6 +22,15 @@ TESTED = {
 }
 
 _checked: set[str] = set()
+
+#: How the lines begin that the hosts say while they are imported: theirs to mend, and nothing that a user can change.
+HOST_NOISE = (
+    'Fail to import ``MultiScaleDeformableAttention``',
+    'On January 1, 2023, MMCV will release v2.0.0',
+    'pkg_resources is deprecated',
+    'Deprecated call to `pkg_resources',
+    'Importing from timm.models.(layers|helpers|registry) is deprecated',
+)
 
 
 def require_hosts(*names: str) -> None:
@@ -41,6 +53,28 @@ def require_hosts(*names: str) -> None:
         if name not in _checked:
             _checked.add(name)
             _warn_if_untested(name)
+
+
+def quiet_hosts() -> None:
+    """Leave out what the hosts say of themselves while they are imported; every other warning stays.
+
+    mmengine's ``print_log`` prints without a logger whatever the level is: ``Could not import OneDL``, a DEBUG line.
+    """
+    for message in HOST_NOISE:
+        warnings.filterwarnings('ignore', message=message)
+    import mmengine.logging
+
+    if not hasattr(mmengine.logging.print_log, '__wrapped__'):
+        mmengine.logging.print_log = _without_debug(mmengine.logging.print_log)
+
+
+def _without_debug(print_log: Any) -> Any:
+    @functools.wraps(print_log)
+    def quieter(msg: Any, logger: Any = None, level: int = logging.INFO) -> None:
+        if logger is not None or level > logging.DEBUG:
+            print_log(msg, logger, level)
+
+    return quieter
 
 
 def _warn_if_untested(name: str) -> None:

@@ -1,6 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Hosts that are missing or untried: one sentence, one warning."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -31,3 +33,10 @@ def test_missing_host_names_the_command():
 )
 def test_version_keys(text, key):
     assert hosts._key(text) == key
+
+
+def test_hosts_are_imported_without_a_word():
+    """In a process of its own, as every host says it once: on stdout as well as on stderr."""
+    code = 'import mmentropy.models, mmentropy.datasets, mmentropy.evaluation, mmentropy.segmentation'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert result.stdout + result.stderr == ''

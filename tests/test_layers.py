@@ -18,6 +18,7 @@ spec.loader.exec_module(house)
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmentropy'
 #: Modules without a test of their name, with the reason.
 WITHOUT_TEST = {
+    '__main__.py': 'one call; tests/commands/test_dispatch.py runs it',
     '_needs_hosts.py': 'one call of hosts.require_hosts; tests/test_package.py imports without the hosts',
     'segmentation/host_run.py': 'a command of four lines; test_training.py and test_pipeline.py run it',
 }

@@ -20,6 +20,7 @@ OLD_AND_NEW = [
     ('mmentropy.datasets.check', 'mmentropy.datasets.preparing.check', 'check_dataset'),
     ('mmentropy.datasets.browse', 'mmentropy.visualization.browse', 'montage'),
     ('mmentropy.visualization.tables', 'mmentropy.experiments.tables', 'markdown_table'),
+    ('mmentropy.engine.command_line', 'mmentropy.command_line', 'positive_int'),
     ('mmentropy.segmentation.maps', 'mmentropy.segmentation.map_stages', 'multi_scale_maps'),
 ]
 

@@ -8,16 +8,11 @@ mosaic (blue) on the original images; with ``--mode pipeline`` the images as the
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import add_config_options, build_dataset, load_config, one_sentence_errors, positive_int
+from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
 
 
 @one_sentence_errors
 def main() -> None:
-    from mmentropy.datasets.palette import few_colors_png
-    from mmentropy.datasets.preparing.prepare import write_file
-    from mmentropy.visualization.browse import draw_sample, montage, original_sample, packed_image
-    from mmentropy.visualization.visualizer import write_image
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='train', help='which dataloader')
@@ -31,6 +26,12 @@ def main() -> None:
     parser.add_argument('--out', default='work_dirs/browse.png', help='picture to write')
     add_config_options(parser)
     args = parser.parse_args()
+    from mmentropy.datasets.palette import few_colors_png
+    from mmentropy.datasets.preparing.prepare import write_file
+    from mmentropy.engine import build_dataset, load_config
+    from mmentropy.visualization.browse import draw_sample, montage, original_sample, packed_image
+    from mmentropy.visualization.visualizer import write_image
+
     cfg = load_config(args.config, args.cfg_options)
     data = build_dataset(cfg, args.split)
     classes = data.metainfo.get('classes')

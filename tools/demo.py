@@ -5,19 +5,20 @@ import argparse
 import warnings
 from pathlib import Path
 
+from mmentropy.command_line import add_config_options, one_sentence_errors
+
 warnings.filterwarnings('ignore')
 
 
+@one_sentence_errors
 def main() -> None:
-    from rich.console import Console
-
-    from mmentropy.engine.config_options import add_config_options
-    from mmentropy.experiments.demo import CENTER, center_box, draw_demo, run_models, summarize_demo
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
     add_config_options(parser)
     args = parser.parse_args()
+    from rich.console import Console
+
+    from mmentropy.experiments.demo import CENTER, center_box, draw_demo, run_models, summarize_demo
 
     results = run_models(Path(__file__).parents[1] / 'configs', args.work_dir, args.cfg_options)
     runner = next(iter(results.values()))[1]

@@ -9,14 +9,8 @@ Faulty images are listed at the end and the exit code is 1, while the figures of
 import argparse
 import sys
 
-from mmentropy.engine import one_sentence_errors, positive_float, threshold_or_rule
-from mmentropy.experiments.map_evaluation import (
-    add_map_arguments,
-    evaluation_from,
-    report_faults,
-    run_with_progress,
-    settings_of,
-)
+from mmentropy.command_line import one_sentence_errors, positive_float, threshold_or_rule
+from mmentropy.experiments.arguments import add_map_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,6 +35,7 @@ def main() -> None:
     args = parse_args()
     from mmentropy.evaluation import BoxLocalizationMetric, PixelLocalizationMetric, save_metrics
     from mmentropy.evaluation.plots import box_panels, pixel_panels, plot_curves
+    from mmentropy.experiments.map_evaluation import evaluation_from, report_faults, run_with_progress, settings_of
 
     evaluation, out = evaluation_from(args)
     threshold = 'oracle' if args.threshold is None else args.threshold

@@ -9,7 +9,7 @@ with PyTorch's before the tool ends.
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors, positive_int
+from mmentropy.command_line import add_weights_arguments, one_sentence_errors, positive_int
 
 #: Largest difference to PyTorch, relative to the largest value, with which a file is kept.
 TOLERANCE = 1e-4

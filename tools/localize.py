@@ -10,7 +10,13 @@ import sys
 import warnings
 from pathlib import Path
 
-from mmentropy.engine import add_weights_arguments, one_sentence_errors, positive_float, positive_int, threshold_or_rule
+from mmentropy.command_line import (
+    add_weights_arguments,
+    one_sentence_errors,
+    positive_float,
+    positive_int,
+    threshold_or_rule,
+)
 
 
 def parse_args() -> argparse.Namespace:

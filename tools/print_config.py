@@ -3,7 +3,7 @@
 
 import argparse
 
-from mmentropy.engine import add_config_options, load_config, one_sentence_errors
+from mmentropy.command_line import add_config_options, one_sentence_errors
 
 
 @one_sentence_errors
@@ -12,6 +12,8 @@ def main() -> None:
     parser.add_argument('config', help='config file')
     add_config_options(parser)
     args = parser.parse_args()
+    from mmentropy.engine import load_config
+
     print(load_config(args.config, args.cfg_options).pretty_text)
 
 

@@ -8,16 +8,7 @@ run's last checkpoint is tested first, with the config that training left in WOR
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import (
-    add_config_options,
-    build_runner,
-    dataloader_of,
-    load_config,
-    one_sentence_errors,
-    positive_int,
-    start_processes,
-)
-from mmentropy.engine.checkpoint import latest_whole
+from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,6 +27,9 @@ def parse_args() -> argparse.Namespace:
 
 def test(args: argparse.Namespace) -> None:
     """Test the run's checkpoint with the hook that keeps what the report shows."""
+    from mmentropy.engine import build_runner, dataloader_of, load_config, start_processes
+    from mmentropy.engine.checkpoint import latest_whole
+
     configs = sorted(args.work_dir.glob('*.py'))
     if len(configs) != 1:
         below = sorted(str(path.parent) for path in args.work_dir.rglob('last_checkpoint'))

@@ -7,7 +7,7 @@ Every stage is a command of its own: ``--stages crf`` runs that one alone.
 import argparse
 import logging
 
-from mmentropy.engine import add_config_options, one_sentence_errors, positive_int
+from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,10 +36,10 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 @one_sentence_errors
 def main() -> None:
+    args = parse_args()
     from mmentropy.segmentation import SeedPipeline
     from mmentropy.segmentation.pipeline import print_plan, print_results
 
-    args = parse_args()
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     options = dict(args.cfg_options or {})
     if args.data_root:

@@ -4,16 +4,7 @@
 import argparse
 import os
 
-from mmentropy.engine import (
-    add_run_arguments,
-    build_runner,
-    dataloader_of,
-    load_config,
-    one_sentence_errors,
-    positive_int,
-    set_work_dir,
-    start_processes,
-)
+from mmentropy.command_line import add_run_arguments, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,6 +30,8 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    from mmentropy.engine import build_runner, dataloader_of, load_config, run_header, set_work_dir, start_processes
+
     if args.out and not args.out.endswith(('.json', '.pkl')):
         raise ValueError(f'--out must end with .json (metrics) or .pkl (predictions), got {args.out}')
     if not os.path.isfile(args.checkpoint) and '://' not in args.checkpoint:
@@ -63,7 +56,9 @@ def main() -> None:
 
         use_thresholds_from(cfg.get('test_evaluator') or [], args.threshold_from)
     start_processes(cfg, args.launcher)
-    runner = build_runner(cfg, args.trust_checkpoint)
+    runner = build_runner(cfg, args.trust_checkpoint, args.verbose)
+    if runner.rank == 0 and not args.verbose:
+        print(run_header(runner))
     if args.out and args.out.endswith('.pkl'):
         from mmengine.evaluator import DumpResults
 

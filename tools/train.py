@@ -3,16 +3,7 @@
 
 import argparse
 
-from mmentropy.engine import (
-    add_run_arguments,
-    build_runner,
-    dataloader_of,
-    load_config,
-    one_sentence_errors,
-    set_work_dir,
-    start_processes,
-    use_amp,
-)
+from mmentropy.command_line import add_run_arguments, one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:
@@ -34,6 +25,16 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    from mmentropy.engine import (
+        build_runner,
+        dataloader_of,
+        load_config,
+        run_header,
+        set_work_dir,
+        start_processes,
+        use_amp,
+    )
+
     cfg = load_config(args.config, args.cfg_options)
     dataloader_of(cfg, 'train')
     set_work_dir(cfg, args.config, args.work_dir)
@@ -49,7 +50,10 @@ def main() -> None:
             raise ValueError(f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}')
         cfg.auto_scale_lr.enable = True
     start_processes(cfg, args.launcher)
-    build_runner(cfg, args.trust_checkpoint).train()
+    runner = build_runner(cfg, args.trust_checkpoint, args.verbose)
+    if runner.rank == 0 and not args.verbose:
+        print(run_header(runner))
+    runner.train()
 
 
 if __name__ == '__main__':

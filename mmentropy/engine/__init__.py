@@ -1,10 +1,7 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
-
-from .amp import CpuAmpOptimWrapper, cpu_has_bf16
-from .checkpoint import trust_checkpoints
-from .checkpoint_hook import WholeCheckpointHook
-from .command_line import (
+from mmentropy._moved import keep_old_names
+from mmentropy.command_line import (
     add_run_arguments,
     add_weights_arguments,
     one_sentence_errors,
@@ -12,6 +9,10 @@ from .command_line import (
     positive_int,
     threshold_or_rule,
 )
+
+from .amp import CpuAmpOptimWrapper, cpu_has_bf16
+from .checkpoint import trust_checkpoints
+from .checkpoint_hook import WholeCheckpointHook
 from .config_options import add_config_options, merge_options
 from .dataset_building import build_dataset, dataloader_of
 from .devices import usable_device
@@ -19,6 +20,7 @@ from .downloads import DownloadError
 from .epoch_seed import EpochSeedHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
+from .short_log import run_header
 from .startup import (
     build_runner,
     load_config,
@@ -28,6 +30,8 @@ from .startup import (
 )
 from .stop_hook import StopSignalHook
 from .train_loop import EpochTrainLoop, IterTrainLoop
+
+keep_old_names('mmentropy.engine', {'command_line': 'mmentropy.command_line'})
 
 __all__ = [
     'CpuAmpOptimWrapper',
@@ -52,6 +56,7 @@ __all__ = [
     'positive_float',
     'positive_int',
     'progress_bar',
+    'run_header',
     'set_work_dir',
     'start_processes',
     'threshold_or_rule',

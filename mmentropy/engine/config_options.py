@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +11,13 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import root as registries
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch.utils.data import DataLoader
 
+from mmentropy.command_line import ConfigOptions, add_config_options  # noqa: F401  their old place
 from mmentropy.registry import STAGES
 
 #: Keys that every group of settings may have: of the registries and of merging.
@@ -64,34 +64,6 @@ RUN_GROUPS: dict[str, tuple[Takes, ...]] = {
 }
 #: Groups that a runner has where the config is silent.
 IMPLIED = ('default_hooks', 'env_cfg', 'log_processor', 'randomness')
-
-
-class ConfigOptions(DictAction):
-    """``key=value …`` as a dict; what has no ``=`` is an error of the command line, not a stack trace.
-
-    >>> parser = argparse.ArgumentParser()
-    >>> add_config_options(parser)
-    >>> parser.parse_args(['--cfg-options', 'optim_wrapper.optimizer.lr=0.1', 'train_cfg.max_epochs=2']).cfg_options
-    {'optim_wrapper.optimizer.lr': 0.1, 'train_cfg.max_epochs': 2}
-    """
-
-    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
-        for text in values or ():
-            if not text.partition('=')[0] or '=' not in text:
-                raise argparse.ArgumentError(self, f'expected key=value, got {text!r}')
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except AssertionError as error:
-            raise argparse.ArgumentError(self, str(error)) from None
-
-
-def add_config_options(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
-    flag: str = '--cfg-options',
-    told: str = 'override config keys: key=value ...; +key=value adds one that the config does not know',
-) -> None:
-    """The option of every tool that reads a config."""
-    parser.add_argument(flag, nargs='+', action=ConfigOptions, metavar='KEY=VALUE', help=told)
 
 
 def merge_options(

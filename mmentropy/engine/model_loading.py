@@ -232,8 +232,6 @@ def _source(model: Any) -> tuple[Any, str]:
     if not isinstance(model, str | Path):
         return model, str(getattr(model, 'filename', None) or 'the config')
     if str(model).endswith(('.py', '.yml', '.yaml', '.json')):
-        if not Path(model).is_file():
-            raise FileNotFoundError(f'{model}: no such config file')
         return load_config(str(model)), str(model)
     from mmpretrain import ModelHub
 

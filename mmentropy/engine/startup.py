@@ -8,21 +8,59 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils import get_installed_path
+
+import mmentropy
+from mmentropy.command_line import LAUNCHER_ENV, first_line
 
 from .amp import cpu_has_bf16
 from .checkpoint import check_whole, latest_whole, torch_version, trust_checkpoints
 from .class_count import ClassCountHook
-from .command_line import LAUNCHER_ENV, first_line
 from .compiling import compile_what_goes
 from .config_options import RUN_GROUPS, Takes, merge_options
+from .short_log import ShortLogRunner
+
+#: Our configs: in a wheel files, in a clone a link to ``configs/``.
+CONFIGS = Path(mmentropy.__file__).resolve().parent / '.mim' / 'configs'
+#: mmengine reads ``_base_ = 'package::…'`` of the packages in its own list alone.
+MODULE2PACKAGE.setdefault('mmentropy', 'mmentropy')
+
+
+def config_path(name: str | Path) -> Path:
+    """The file of a config: a path, or ``package::path`` below the ``configs`` of an installed package.
+
+    Raises:
+        FileNotFoundError: if there is none, with the nearest names of ours.
+
+    >>> config_path('mmentropy::demo/resnet18_partshapes.py').name
+    'resnet18_partshapes.py'
+    """
+    package, installed, inner = str(name).partition('::')
+    if not installed:
+        path = Path(name)
+    elif package == 'mmentropy':
+        path = CONFIGS / inner
+    else:
+        try:
+            path = Path(get_installed_path(package)) / '.mim' / 'configs' / inner
+        except ImportError:
+            raise FileNotFoundError(f'config {name}: the package {package} is not installed') from None
+    if not path.is_file():
+        ours = {file.name: f'mmentropy::{file.relative_to(CONFIGS).as_posix()}' for file in CONFIGS.glob('*/*.py')}
+        near = [ours[file] for file in get_close_matches(path.name, ours, 3, 0.6)]
+        said = f'did you mean {" or ".join(near)}?' if near else 'ours are under configs/, and mmentropy::… names them'
+        raise FileNotFoundError(f'config {name} does not exist; {said}')
+    return path
 
 
 def load_config(
@@ -34,16 +72,27 @@ def load_config(
         FileNotFoundError: if there is no such file.
         ValueError: for a file with a mistake, and for an option that the config does not know.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'config {path} does not exist; the configs are under configs/')
+    file = config_path(path)
     try:
-        cfg = Config.fromfile(path)
+        cfg = Config.fromfile(str(file))
     except OSError:
         raise
     except Exception as error:  # a config is a program: whatever it raises is a mistake in it
         raise ValueError(f'config {path} cannot be read: {type(error).__name__}: {first_line(error)}') from None
+    _forget_scope(cfg._cfg_dict)
     merge_options(cfg, options or {}, groups)
     return cfg
+
+
+def _forget_scope(group: Any) -> None:
+    """mmengine notes on all that comes from ``mmentropy::…`` that it is ours; what is ours says so by its prefix."""
+    if isinstance(group, dict):
+        if group.get('_scope_') == 'mmentropy':
+            del group['_scope_']
+        group = list(group.values())
+    if isinstance(group, list | tuple):
+        for inner in group:
+            _forget_scope(inner)
 
 
 def set_work_dir(cfg: Config, config_path: str, work_dir: str | None) -> None:
@@ -167,8 +216,14 @@ def choose_checkpoint(cfg: Config) -> None:
                 print(f'{cfg.work_dir} holds no whole checkpoint: the training begins anew', file=sys.stderr)
 
 
-def build_runner(cfg: Config, trust_checkpoint: bool = False) -> Runner:
-    """The runner of a config; checkpoints it loads run no code unless trusted, those it writes survive a crash."""
+def build_runner(cfg: Config, trust_checkpoint: bool = False, verbose: bool = False) -> Runner:
+    """The runner of a config; checkpoints it loads run no code unless trusted, those it writes survive a crash.
+
+    Args:
+        cfg: the run's config.
+        trust_checkpoint: allow a checkpoint to run code when loaded.
+        verbose: print the whole configuration, which is in the log file in any case.
+    """
     trust_checkpoints(trust_checkpoint)
     use_safe_run(cfg)
     choose_checkpoint(cfg)
@@ -178,6 +233,7 @@ def build_runner(cfg: Config, trust_checkpoint: bool = False) -> Runner:
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if cfg.get(loader):
                 cfg[loader].setdefault('pin_memory', False)
-    runner = RUNNERS.build(cfg) if cfg.get('runner_type') else Runner.from_cfg(cfg)
+    kind = Runner if verbose else ShortLogRunner
+    runner = RUNNERS.build(cfg) if cfg.get('runner_type') else kind.from_cfg(cfg)
     runner.register_hook(ClassCountHook())
     return runner

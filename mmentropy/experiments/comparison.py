@@ -11,7 +11,6 @@ So a second start does what is missing and nothing else, and a changed config is
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import json
@@ -25,8 +24,6 @@ from typing import Any
 from mmengine.config import Config
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
-from mmentropy.engine.command_line import positive_int
-from mmentropy.engine.config_options import add_config_options
 from mmentropy.engine.dataset_building import dataloader_of
 from mmentropy.engine.startup import build_runner, load_config
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
@@ -207,24 +204,6 @@ def plan_runs(
         for seed in seeds
         for name, config in zip(names, configs)
     ]
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that every tool with runs of its own has."""
-    parser.add_argument('--seeds', nargs='+', type=int, default=[0], help='seeds of each setting (default: 0)')
-    parser.add_argument('--work-dir', required=True, help='where runs lie: DIR/<name>/seed<n>')
-    parser.add_argument('--out', help='name of what is written, without suffix (default: a name in the work dir)')
-    add_config_options(parser, told='override config keys of every run')
-    parser.add_argument(
-        '--eval-configs',
-        nargs='+',
-        default=[],
-        metavar='[NAME=]CONFIG',
-        help='configs whose test_dataloader and test_evaluator also judge every model, e.g. mosaic=..._mosaic.py',
-    )
-    add_config_options(parser, '--eval-options', 'override keys of --eval-configs')
-    parser.add_argument('--jobs', type=positive_int, help='runs at once (default: one a GPU, or one on the CPU)')
-    parser.add_argument('--dry-run', action='store_true', help='say what is finished and what is missing, run nothing')
 
 
 def named_configs(texts: Sequence[str]) -> dict[str, str]:

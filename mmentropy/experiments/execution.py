@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from mmentropy.engine.command_line import first_line
+from mmentropy.command_line import first_line
 
 from .comparison import Run, figures_of
 from .tables import columns_of, summarize, write_tables

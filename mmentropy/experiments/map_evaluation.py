@@ -5,52 +5,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from mmentropy import __version__
-from mmentropy.engine.command_line import positive_int
-from mmentropy.engine.config_options import add_config_options
 from mmentropy.engine.model_loading import height_and_width
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
 
 #: Faults that are listed one by one on the terminal; all of them are in the JSON.
 LISTED = 40
-
-
-def add_map_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which maps, against which ground truths, and how to run."""
-    parser.add_argument('maps', help='folder of <image_id>.npy, .npz or .png')
-    parser.add_argument('--predictions', metavar='CSV', help='rows image_id,best,second,…: for Top-1 and Top-5')
-    parser.add_argument(
-        '--grid',
-        choices=['sample', 'half_pixel'],
-        default='sample',
-        help="sample draws maps where their file's grid says that they look (default; foreign files have none); "
-        'half_pixel as cv2.resize whatever it says, for comparison with published figures',
-    )
-    parser.add_argument('--allow-missing', action='store_true', help='exit with 0 in spite of faulty images')
-    parser.add_argument('--no-resume', action='store_true', help='start anew where an earlier run was interrupted')
-    add_truth_arguments(parser)
-
-
-def add_truth_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which ground truths, at which size, with how many processes."""
-    truths = parser.add_mutually_exclusive_group(required=True)
-    truths.add_argument('--metadata', metavar='DIR', help='folder of image_ids.txt, class_labels.txt, …')
-    truths.add_argument('--config', help="config whose data set's ground truths are taken")
-    parser.add_argument(
-        '--split', choices=['val', 'test'], default='test', help="with --config: which dataloader's set"
-    )
-    add_config_options(parser, told='with --config: override its keys: key=value ...')
-    parser.add_argument('--mask-root', default='', metavar='DIR', help="with --metadata: where the masks' paths begin")
-    parser.add_argument(
-        '--eval-size', nargs='+', type=int, default=[224], metavar='PIXELS', help='side, or height width'
-    )
-    parser.add_argument('--jobs', type=positive_int, default=_cores(), help='processes (default: all cores)')
 
 
 def evaluation_from(args: argparse.Namespace, suffix: str = '.json') -> tuple[MapEvaluation, Path]:
@@ -109,10 +74,6 @@ def report_faults(outcome: Outcome, allow_missing: bool) -> int:
         print('no image could be evaluated', file=sys.stderr)
         return 1
     return 0 if allow_missing or not outcome.faults else 1
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _digest(path: str | None) -> str | None:

@@ -12,14 +12,8 @@ from mmengine.config import Config
 from mmentropy.experiments.sweep_plot import SweepPoint
 from mmentropy.experiments.tables import summarize
 
+from .arguments import LOSSES
 from .comparison import Run, figures_of
-
-#: What the sweep calls a loss, and its type.
-LOSSES = {
-    'er': 'mmentropy.EntropyRegularizedLoss',
-    'cp': 'mmentropy.ConfidencePenaltyLoss',
-    'jeffreys': 'mmentropy.JeffreysPenaltyLoss',
-}
 
 
 def plan_sweep(

@@ -82,3 +82,20 @@ def test_the_hosts_types_become_ours_and_others_stay():
     use_safe_run(cfg)
     assert cfg.default_hooks == own
     assert cfg.train_cfg.type == 'mmentropy.IterTrainLoop'
+
+
+def test_configs_of_packages_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config('mmentropy::wsol/resnet50_cub.py').model.type == 'mmentropy.LocalizationClassifier'
+    assert load_config('mmpretrain::resnet/resnet18_8xb32_in1k.py').model.backbone.depth == 18
+    (tmp_path / 'mine.py').write_text(
+        "_base_ = 'mmentropy::wsol/resnet50_cub.py'\nmodel = dict(backbone=dict(depth=18))\n"
+    )
+    mine = load_config('mine.py').model
+    assert (mine.backbone.depth, mine.type) == (18, 'mmentropy.LocalizationClassifier')
+    # The host's own types in it, RandomCrop and others, are found by default_scope as ever.
+    assert '_scope_' not in load_config('mine.py').pretty_text
+    with pytest.raises(FileNotFoundError, match=r'did you mean mmentropy::wsol/resnet50_cub_ent\.py or'):
+        load_config('mmentropy::wsol/resnet50_cub_entt.py')
+    with pytest.raises(FileNotFoundError, match='the package nosuch is not installed'):
+        load_config('nosuch::a.py')

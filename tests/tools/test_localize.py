@@ -80,5 +80,5 @@ def test_command_line_does_the_folder_resumes_and_names_what_it_refuses(tmp_path
     assert here(monkeypatch, ['tools/localize.py', 'nothing.py', photos]) == 2
     said = capsys.readouterr().err
     assert "reading must be one of protocol, relu, certain, certain+spread, or a Reading, got 'sure'" in said
-    assert 'nothing.py: no such config file' in said
+    assert 'nothing.py does not exist' in said
     assert 'Traceback' not in said

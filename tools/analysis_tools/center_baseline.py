@@ -8,8 +8,8 @@ of any other map: what a method must beat that looks at the image.
 import argparse
 import sys
 
-from mmentropy.engine import one_sentence_errors
-from mmentropy.experiments.map_evaluation import add_truth_arguments, report_faults, run_with_progress, truths_of
+from mmentropy.command_line import one_sentence_errors
+from mmentropy.experiments.arguments import add_truth_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,6 +27,7 @@ def main() -> None:
     from mmentropy.evaluation.map_files import OneMap
     from mmentropy.evaluation.offline import MapEvaluation
     from mmentropy.evaluation.samples import TILE_BBOX
+    from mmentropy.experiments.map_evaluation import report_faults, run_with_progress, truths_of
     from mmentropy.ops.localizing.boxes import center_map
 
     truths = truths_of(args)

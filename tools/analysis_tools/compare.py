@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import one_sentence_errors
-from mmentropy.experiments.comparison import add_run_arguments, named_configs, plan_runs
-from mmentropy.experiments.execution import execute_and_tabulate
+from mmentropy.command_line import one_sentence_errors
+from mmentropy.experiments.arguments import add_comparison_arguments
 
 COLUMNS = [
     'accuracy/top1',
@@ -28,7 +27,7 @@ COLUMNS = [
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('configs', nargs='+', help='config files, one a row of the table')
-    add_run_arguments(parser)
+    add_comparison_arguments(parser)
     parser.add_argument('--columns', nargs='+', help='figures in the Markdown and LaTeX table (the CSV has all)')
     return parser.parse_args()
 
@@ -36,6 +35,9 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    from mmentropy.experiments.comparison import named_configs, plan_runs
+    from mmentropy.experiments.execution import execute_and_tabulate
+
     runs = plan_runs(
         args.configs, args.seeds, args.work_dir, args.cfg_options, named_configs(args.eval_configs), args.eval_options
     )

@@ -9,7 +9,7 @@ that of the predicted class's map, at 20 % of its maximum, negative evidence cut
 import argparse
 from functools import partial
 
-from mmentropy.engine import (
+from mmentropy.command_line import (
     add_config_options,
     add_weights_arguments,
     one_sentence_errors,

@@ -10,11 +10,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import load_config, one_sentence_errors, positive_float
-from mmentropy.experiments.comparison import add_run_arguments, named_configs
-from mmentropy.experiments.execution import execute_and_tabulate
-from mmentropy.experiments.sweep import LOSSES, class_count, plan_sweep, sweep_points
-from mmentropy.experiments.sweep_plot import plot_sweep
+from mmentropy.command_line import one_sentence_errors, positive_float
+from mmentropy.experiments.arguments import LOSSES, add_comparison_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +25,7 @@ def parse_args() -> argparse.Namespace:
         default=[0.01, 0.03, 0.1, 0.3, 1, 3],
         help='grid, mean over the classes',
     )
-    add_run_arguments(parser)
+    add_comparison_arguments(parser)
     parser.add_argument('--localization', default='wsol/MaxBoxAccV2', help='figure of localisation; it also chooses')
     parser.add_argument('--classification', default='accuracy/top1', help='figure of classification')
     return parser.parse_args()
@@ -37,6 +34,12 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    from mmentropy.engine import load_config
+    from mmentropy.experiments.comparison import named_configs
+    from mmentropy.experiments.execution import execute_and_tabulate
+    from mmentropy.experiments.sweep import class_count, plan_sweep, sweep_points
+    from mmentropy.experiments.sweep_plot import plot_sweep
+
     num_classes = class_count(load_config(args.config, args.cfg_options))
     runs = plan_sweep(
         args.config,

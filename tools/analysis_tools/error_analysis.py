@@ -9,8 +9,8 @@ import argparse
 import functools
 import sys
 
-from mmentropy.engine import one_sentence_errors
-from mmentropy.experiments.map_evaluation import add_map_arguments, evaluation_from, report_faults, run_with_progress
+from mmentropy.command_line import one_sentence_errors
+from mmentropy.experiments.arguments import add_map_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +30,7 @@ def main() -> None:
     args = parse_args()
     from mmentropy.evaluation import ErrorAnalysisMetric
     from mmentropy.evaluation.error_analysis import analyse_sample, write_tables
+    from mmentropy.experiments.map_evaluation import evaluation_from, report_faults, run_with_progress
 
     evaluation, out = evaluation_from(args, '_errors')
     metric = ErrorAnalysisMetric(

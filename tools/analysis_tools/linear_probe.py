@@ -7,7 +7,7 @@ classifier reads: global average pooled, entropy-pooled, whatever the config's n
 
 import argparse
 
-from mmentropy.engine import (
+from mmentropy.command_line import (
     add_config_options,
     add_weights_arguments,
     one_sentence_errors,

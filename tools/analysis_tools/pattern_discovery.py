@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from mmentropy.engine import add_config_options, add_weights_arguments, one_sentence_errors, positive_int
+from mmentropy.command_line import add_config_options, add_weights_arguments, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:

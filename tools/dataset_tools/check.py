@@ -7,16 +7,11 @@ Exit code 1 on any fault; each fault names file and line.
 import argparse
 import sys
 
-from mmentropy.engine import load_config, one_sentence_errors, positive_int
+from mmentropy.command_line import one_sentence_errors, positive_int
 
 
 @one_sentence_errors
 def main() -> None:
-    from rich.progress import Progress
-
-    from mmentropy.datasets.preparing.check import check_dataset
-    from mmentropy.datasets.preparing.splits import build_config_splits, build_splits
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('target', help='name of a data set, or a config file')
     parser.add_argument('--root', help='root of the set (default: data/NAME)')
@@ -24,6 +19,12 @@ def main() -> None:
     parser.add_argument('--jobs', type=positive_int, help='processes of --deep')
     parser.add_argument('--limit', type=positive_int, default=200, help='faults to print')
     args = parser.parse_args()
+    from rich.progress import Progress
+
+    from mmentropy.datasets.preparing.check import check_dataset
+    from mmentropy.datasets.preparing.splits import build_config_splits, build_splits
+    from mmentropy.engine import load_config
+
     if args.target.endswith('.py'):
         datasets = build_config_splits(load_config(args.target))
     else:

@@ -4,15 +4,11 @@
 
 import argparse
 
-from mmentropy.engine import one_sentence_errors, positive_int
+from mmentropy.command_line import one_sentence_errors, positive_int
 
 
 @one_sentence_errors
 def main() -> None:
-    from rich.progress import Progress
-
-    from mmentropy.datasets.preparing.voc_export import export_voc
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--dst', default='data/partshapes_voc/VOC2012', help='directory that becomes VOC2012')
     parser.add_argument('--train', type=positive_int, default=400, help='training scenes')
@@ -24,6 +20,10 @@ def main() -> None:
     parser.add_argument('--border', type=int, default=1, help='ignored pixels on each side of an outline')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
+    from rich.progress import Progress
+
+    from mmentropy.datasets.preparing.voc_export import export_voc
+
     with Progress(transient=True) as bar:
         task = bar.add_task('drawing', total=args.train + args.val)
         counts = export_voc(

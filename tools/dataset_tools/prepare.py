@@ -7,22 +7,22 @@ Nothing is downloaded; a missing archive is named with its official address. Sta
 import argparse
 import sys
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.command_line import one_sentence_errors
 
 
 @one_sentence_errors
 def main() -> None:
-    from mmentropy.datasets.preparing.check import check_dataset
-    from mmentropy.datasets.preparing.prepare import RECIPES, prepare
-    from mmentropy.datasets.preparing.splits import build_splits
-
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('name', choices=sorted(RECIPES), help='data set')
+    parser.add_argument('name', help='data set: cub, ilsvrc, tinyimagenet, …; another word lists them')
     parser.add_argument('--src', required=True, help='directory with the archives, or with their unpacked directories')
     parser.add_argument('--dst', help='where the set goes (default: data/NAME)')
     parser.add_argument('--copy', action='store_true', help='copy unpacked directories instead of linking to them')
     parser.add_argument('--no-check', action='store_true', help='do not check the result')
     args = parser.parse_args()
+    from mmentropy.datasets.preparing.check import check_dataset
+    from mmentropy.datasets.preparing.prepare import prepare
+    from mmentropy.datasets.preparing.splits import build_splits
+
     dst = args.dst or f'data/{args.name}'
     recipe = prepare(args.name, args.src, dst, args.copy)
     if args.no_check:

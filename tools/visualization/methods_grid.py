@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmentropy.engine import add_config_options, one_sentence_errors, positive_int
+from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,5 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""What the command lines of all tools share: options, their types, and errors that are one sentence."""
+"""What the command lines of all tools share: options, their types, and errors that are one sentence.
+
+Nothing heavy is imported here before it is needed: ``--help`` is to answer at once.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,6 @@ from contextlib import suppress
 from functools import wraps
 from pickle import UnpicklingError
 from typing import Any
-
-import torch
-
-from .config_options import add_config_options
 
 #: Where each launcher leaves rank, world size and local rank.
 LAUNCHER_ENV = {
@@ -72,12 +71,44 @@ def positive_float(text: str) -> float:
     raise argparse.ArgumentTypeError(f'expected a number above 0, got {text}')
 
 
+class ConfigOptions(argparse.Action):
+    """``key=value …`` as a dict, read as mmengine reads it; what has no ``=`` is an error of the command line.
+
+    >>> parser = argparse.ArgumentParser()
+    >>> add_config_options(parser)
+    >>> parser.parse_args(['--cfg-options', 'optim_wrapper.optimizer.lr=0.1', 'train_cfg.max_epochs=2']).cfg_options
+    {'optim_wrapper.optimizer.lr': 0.1, 'train_cfg.max_epochs': 2}
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option_string: Any = None) -> None:
+        from mmengine.config import DictAction
+
+        for text in values or ():
+            if not text.partition('=')[0] or '=' not in text:
+                raise argparse.ArgumentError(self, f'expected key=value, got {text!r}')
+        read = DictAction(self.option_strings, self.dest, nargs='+')
+        try:
+            read(parser, namespace, values, option_string)
+        except AssertionError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+
+
+def add_config_options(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    flag: str = '--cfg-options',
+    told: str = 'override config keys: key=value ...; +key=value adds one that the config does not know',
+) -> None:
+    """The option of every tool that reads a config."""
+    parser.add_argument(flag, nargs='+', action=ConfigOptions, metavar='KEY=VALUE', help=told)
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every tool which starts a run has."""
     parser.add_argument('--work-dir', help='where logs and checkpoints go (default: work_dirs/<config name>)')
     add_config_options(parser)
     parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
     parser.add_argument('--trust-checkpoint', action='store_true', help='allow checkpoints that run code when loaded')
+    parser.add_argument('--verbose', action='store_true', help='print the whole configuration')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
@@ -116,7 +147,7 @@ def user_message(error: Exception) -> str | None:
             f'the checkpoint holds more than weights and was refused ({first_line(error)}); '
             'if you trust where it comes from, add --trust-checkpoint'
         )
-    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError':  # torch's, without importing it
         return f'the memory does not suffice ({first_line(error)}); lower the batch size or the size of the images'
     if _worker_is_lost(error):
         return (

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.registry import Registry
 
-from mmentropy.engine.command_line import first_line, one_sentence_errors, positive_float, positive_int, user_message
+from mmentropy.command_line import first_line, one_sentence_errors, positive_float, positive_int, user_message
 
 
 @pytest.mark.parametrize(
