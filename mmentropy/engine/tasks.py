@@ -37,9 +37,8 @@ from typing import Any
 import cv2
 import torch
 
+from mmentropy.command_line import LAUNCHER_ENV
 from mmentropy.safe_files import load_json, write_whole
-
-from .command_line import LAUNCHER_ENV
 
 LAUNCHERS = ('none', 'torchrun', 'slurm', 'ray')
 #: Where torchrun and srun leave rank and number of processes.
