@@ -78,7 +78,7 @@ class Head:
     hidden: int = 0
     map: str = 'object'
     lr: float = 0.1
-    epochs: int = 4
+    epochs: int = 20
     batch: int = 128
 
     @property
@@ -219,7 +219,7 @@ def evaluate(model: nn.Module, head: Head, set_: str, args: argparse.Namespace) 
             parts.append((model.head(pooled), maps[:, 0], model.head.entropy_map(chunk), chunk))
     logits, cams, entropies, chunks = (torch.cat(part) for part in zip(*parts))
     right = (logits.argmax(1) == data.labels).numpy()
-    found: dict = {'top-1': round(100 * right.mean(), 3)}
+    found: dict = {'top-1': round(100 * float(right.mean()), 3)}
     data.masks = None
     size = tuple(data.images.shape[-2:])
     grid = MapGrid((0, 0), tuple(whole / part for whole, part in zip(size, cams.shape[-2:])), size)

@@ -6,6 +6,7 @@ from mmentropy._moved import keep_old_names
 
 from .drawn.partshapes import PartShapes
 from .readers.base import LocalizationDataset
+from .readers.cached_features import CachedFeatures
 from .readers.camelyon16 import Camelyon16Patches
 from .readers.cub import CUBLocalization
 from .readers.flowers import OxfordFlowers102
@@ -46,6 +47,7 @@ keep_old_names(
 
 __all__ = [
     'CUBLocalization',
+    'CachedFeatures',
     'Camelyon16Patches',
     'GlaS',
     'ImageNetLocalization',
