@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 FAMILY ?= onedl
+# cpu takes the builds of torch without CUDA's libraries, which are 6 GB.
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/$(TORCH)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(FAMILY)
 # The tested pins belong to the maintained family; the original one brings its own, older partners.
@@ -13,6 +16,7 @@ JOBS ?= 2
 
 help:
 	@echo "make install   a virtual environment in $(VENV) with everything (FAMILY=onedl or openmmlab)"
+	@echo "               TORCH=cpu takes torch without CUDA: 6 GB less"
 	@echo "make demo      train the plain CAM and the entropy model on drawn images, table and picture in work_dirs/demo"
 	@echo "make test      all tests"
 	@echo "make lint      ruff and mypy"
@@ -27,6 +31,10 @@ $(STAMP): setup.py requirements/constraints.txt
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "error: mmentropy needs Python 3.10 or newer, $(PYTHON) is older; set PYTHON=python3.11, say"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
+ifneq ($(TORCH),)
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --index-url $(TORCH_INDEX) \
+	    $(if $(filter openmmlab,$(FAMILY)),'torch<2.6',torch) torchvision
+endif
 ifeq ($(FAMILY),openmmlab)
 	@# mmcv's set-up needs old setuptools, and finds torch to compile its operators with only outside of pip's own
 	@# build environment: half an hour on two cores.

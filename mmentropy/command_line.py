@@ -157,7 +157,14 @@ def user_message(error: Exception) -> str | None:
         )
     if isinstance(error, TypeError):
         return _wrong_argument(error)
-    return first_line(error) if isinstance(error, USER_ERRORS) else None
+    if not isinstance(error, USER_ERRORS):
+        return None
+    message = first_line(error)
+    if ' registry.' in message:
+        from mmentropy.registry import name_near_types
+
+        return name_near_types(message) or message
+    return message
 
 
 def _worker_is_lost(error: Exception) -> bool:

@@ -83,7 +83,7 @@ def _warn_if_untested(name: str) -> None:
             installed = version(distribution)
         except PackageNotFoundError:
             continue
-        if not _key(lowest) <= _key(installed) < _key(below):
+        if not release(lowest) <= release(installed) < release(below):
             warnings.warn(
                 f'{distribution} {installed} is outside the versions that were tried (>= {lowest}, < {below}); '
                 'it may work, and requirements/constraints.txt names the tested set',
@@ -91,7 +91,7 @@ def _warn_if_untested(name: str) -> None:
             )
 
 
-def _key(text: str) -> tuple[int, ...]:
+def release(text: str) -> tuple[int, ...]:
     """Numeric release segments: '0.10.12rc1' -> (0, 10, 12)."""
     parts = []
     for part in text.split('+')[0].split('.'):

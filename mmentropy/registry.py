@@ -6,6 +6,9 @@ Each is a child of mmengine's *root* registry, so that mmpretrain's and mmsegmen
 This file imports mmengine alone: an ImportError here would be swallowed by mmengine and show up as "not in registry".
 """
 
+import re
+from difflib import get_close_matches
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
@@ -34,3 +37,33 @@ OPTIM_WRAPPERS = Registry(
 )
 EXPLAINERS = Registry('explainer', scope='mmentropy', locations=['mmentropy.explain'])
 STAGES = Registry('stage', scope='mmentropy', locations=['mmentropy.segmentation'])
+
+#: mmengine's sentence about a name that it does not find, which ends with a page to read.
+UNKNOWN_TYPE = re.compile(r'(\S+) is not in the \S+?::([\w ]+) registry\.')
+_OURS = (MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, LOOPS, VISUALIZERS, OPTIM_WRAPPERS)
+
+
+def name_near_types(message: str) -> str | None:
+    """mmengine's sentence about an unknown type, with the names that are near it; None for any other sentence.
+
+    >>> name_near_types('EntropyPoolng is not in the mmpretrain::model registry. Please check whether …')
+    "there is no model 'EntropyPoolng'; did you mean mmentropy.EntropyPooling?"
+    >>> name_near_types('a is not in b') is None
+    True
+    """
+    found = UNKNOWN_TYPE.search(message)
+    if found is None:
+        return None
+    name, kind = found[1].strip('`\'"'), found[2]
+    known: dict[str, list[str]] = {}
+    for registry in _OURS:
+        if registry.name == kind:
+            registry.import_from_location()
+            known |= {key: [f'mmentropy.{key}'] for key in registry.module_dict}
+            hosts = registry.parent.children.values()
+            for other in [registry.parent, *(host for host in hosts if host is not registry)]:
+                for key in other.module_dict:
+                    known.setdefault(key, []).append(key)
+    near = [full for key in get_close_matches(name.rpartition('.')[2], known, 3, 0.75) for full in known[key]]
+    said = f'did you mean {" or ".join(near[:3])}?' if near else 'ours begin with mmentropy., the host’s with no prefix'
+    return f'there is no {kind} {name!r}; {said}'

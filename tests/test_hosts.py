@@ -32,7 +32,7 @@ def test_missing_host_names_the_command():
     ('text', 'key'), [('0.10.12', (0, 10, 12)), ('2.0rc1', (2, 0)), ('1.2.2+cu118', (1, 2, 2)), ('1.dev0', (1,))]
 )
 def test_version_keys(text, key):
-    assert hosts._key(text) == key
+    assert hosts.release(text) == key
 
 
 def test_hosts_are_imported_without_a_word():

@@ -11,6 +11,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS as PRETRAIN_MODELS
 from mmseg.registry import MODELS as SEG_MODELS
 
+from mmentropy.command_line import user_message
 from mmentropy.models import CAMHead, EntropyPooling, EntropyRegularizedLoss
 from mmentropy.registry import MODELS
 
@@ -97,3 +98,20 @@ def test_our_loss_in_an_mmseg_decode_head():
     divergence = -log_p.mean(1) - torch.tensor(3.0).log()
     expected = (-log_p[range(3), range(3)] + 0.1 * divergence).mean()
     torch.testing.assert_close(losses['loss_er'], expected)
+
+
+@pytest.mark.parametrize(
+    ('name', 'near'),
+    [
+        ('mmentropy.EntropyPoolng', 'did you mean mmentropy.EntropyPooling?'),
+        ('EntropyPooling', 'did you mean mmentropy.EntropyPooling?'),
+        ('mmentropy.ImageClassifer', 'did you mean ImageClassifier?'),
+        ('Qqqqqq', 'ours begin with mmentropy., the host’s with no prefix'),
+    ],
+)
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmseg'])
+def test_an_unknown_type_names_those_near_it(name, near, scope):
+    with DefaultScope.overwrite_default_scope(scope), pytest.raises(KeyError) as unknown:
+        PRETRAIN_MODELS.build(dict(type=name))
+    said = user_message(unknown.value)
+    assert said == f"there is no model '{name}'; {near}"

@@ -20,6 +20,7 @@ from mmentropy.commands.completion import SHELLS, completion_script
 TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
 #: Name → its script below ``tools/`` and what it does, in the order in which a newcomer meets them.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    'doctor': ('doctor.py', 'what is installed, what is missing, and how to mend it'),
     'demo': ('demo.py', 'plain CAM and the entropy recipe on drawn images, or on your photograph'),
     'train': ('train.py', 'train a model from a config'),
     'test': ('test.py', 'evaluate a checkpoint'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from mmentropy.safe_files import write_whole
 
-#: Figures of which less is better; the best of a column is set in bold.
+#: Figures of which less is better; the best of a column beyond the spread is set in bold.
 LOWER_IS_BETTER = ('loss', 'error', 'part_coverage', 'mass_background')
 #: Figures of which neither more nor less is better.
 NEITHER = ('entropy', 'threshold')
@@ -70,14 +71,35 @@ def columns_of(table: Table, wanted: Sequence[str] | None = None) -> list[str]:
 
 
 def best_rows(table: Table, column: str) -> set[str]:
-    """The rows whose mean is the best of a column; none where the column has no better and worse."""
-    means = {row: figures[column].mean for row, figures in table.items() if column in figures}
+    r"""The row that is the best of a column beyond the spread; none where another may be as good.
+
+    A row counts as better than another if its mean differs by more than the spread of that difference over the
+    repetitions, :math:`\sqrt{s_1^2 + s_2^2}`. A single run has no spread, so nothing is the best beside it; nor is
+    anything in a column that has no better and worse.
+
+    >>> several, one = Measured(61.0, 0.4, 3), Measured(64.0, None, 1)
+    >>> best_rows({'a': {'top1': several}, 'b': {'top1': Measured(63.0, 0.5, 3)}}, 'top1')
+    {'b'}
+    >>> best_rows({'a': {'top1': several}, 'b': {'top1': Measured(61.5, 0.5, 3)}}, 'top1')
+    set()
+    >>> best_rows({'a': {'top1': several}, 'b': {'top1': one}}, 'top1')
+    set()
+    """
+    cells = {row: figures[column] for row, figures in table.items() if column in figures}
     name = column.lower()
-    if len(means) < 2 or any(word in name for word in NEITHER):
+    if len(cells) < 2 or any(word in name for word in NEITHER):
         return set()
     pick = min if any(word in name for word in LOWER_IS_BETTER) else max
-    best = pick(means.values())
-    return {row for row, mean in means.items() if mean == best}
+    best = pick(cells, key=lambda row: cells[row].mean)
+    others = [cell for row, cell in cells.items() if row != best]
+    return {best} if all(_differ(cells[best], other) for other in others) else set()
+
+
+def _differ(one: Measured, other: Measured) -> bool:
+    """Whether two means differ by more than their repetitions do."""
+    if one.spread is None or other.spread is None:
+        return False
+    return abs(one.mean - other.mean) > math.hypot(one.spread, other.spread)
 
 
 def _digits(column: str) -> int:
@@ -97,14 +119,14 @@ def _cells(table: Table, columns: Sequence[str], sign: str, bold: str) -> list[l
 
 
 def markdown_table(table: Table, columns: Sequence[str]) -> str:
-    """A pipe table; the best mean of a column is bold."""
+    """A pipe table; what is the best of a column beyond the spread is bold."""
     lines = [['method', 'runs', *columns], ['---', *['--:'] * (len(columns) + 1)]]
     lines += _cells(table, columns, '±', '**{}**')
     return '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
 
 
 def latex_table(table: Table, columns: Sequence[str]) -> str:
-    """A ``tabular`` for booktabs; the best mean of a column is bold."""
+    """A ``tabular`` for booktabs; what is the best of a column beyond the spread is bold."""
     head = ' & '.join(_tex(name) for name in ['method', 'runs', *columns])
     body = _cells(table, columns, r'$\pm$', r'\textbf{{{}}}')
     lines = [' & '.join([_tex(row), *cells]) + r' \\' for row, *cells in body]

@@ -20,12 +20,8 @@ def test_the_dump_goes_into_the_file(verbose, tmp_path, capsys):
             work_dir=str(tmp_path),
             experiment_name=f'short_log_{verbose}',
             default_scope='mmpretrain',
-            train_dataloader=dict(
-                dataset=dict(type='RepeatDataset', dataset=dict(type='mmentropy.CUB', data_root='x'))
-            ),
         )
     )
-    cfg.filename = None
     runner = build_runner(cfg, verbose=verbose)
     runner.logger.info('a sentence')
     said = capsys.readouterr().out
@@ -36,6 +32,7 @@ def test_the_dump_goes_into_the_file(verbose, tmp_path, capsys):
         assert (dump in said) is verbose
     assert 'a sentence' in said
     assert 'a sentence' in written
+    runner.cfg.train_dataloader = dict(dataset=dict(dataset=dict(type='mmentropy.CUB', data_root='x')))
     lines = dict(line.split(maxsplit=1) for line in run_header(runner).splitlines())
     assert list(lines) == ['config', 'data', 'model', 'device', 'log']
     assert lines['data'] == 'train CUB in x'

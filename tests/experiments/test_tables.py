@@ -33,23 +33,32 @@ def test_mean_and_sample_deviation():
 
 
 def test_best_knows_its_direction():
-    table = {'a': {'top1': Measured(1, None, 1), 'loss': Measured(1, None, 1), 'entropy': Measured(1, None, 1)}}
-    table['b'] = {'top1': Measured(2, None, 1), 'loss': Measured(2, None, 1), 'entropy': Measured(2, None, 1)}
+    table = {'a': {'top1': Measured(1, 0, 2), 'loss': Measured(1, 0, 2), 'entropy': Measured(1, 0, 2)}}
+    table['b'] = {'top1': Measured(2, 0, 2), 'loss': Measured(2, 0, 2), 'entropy': Measured(2, 0, 2)}
     assert [best_rows(table, key) for key in ('top1', 'loss', 'entropy')] == [{'b'}, {'a'}, set()]
 
 
+def test_best_is_beyond_the_spread():
+    """3 and 4 make 5: a difference of 5 is within the spread of the difference, one above it is not."""
+    low, other = Measured(40.0, 3.0, 3), Measured(30.0, 1.0, 3)
+    for mean, expected in ((45.0, set()), (45.01, {'b'})):
+        table = {'a': {'x': low}, 'b': {'x': Measured(mean, 4.0, 3)}, 'c': {'x': other}}
+        assert best_rows(table, 'x') == expected
+    assert best_rows({'a': {'x': low}, 'b': {'x': Measured(90.0, None, 1)}}, 'x') == set()
+
+
 def test_markdown_and_latex_by_hand():
-    table = summarize(REPEATS)
+    table = summarize({**REPEATS, 'has_x': 2 * REPEATS['has_x']})
     assert markdown_table(table, ['GT-known', 'entropy']) == (
         '| method | runs | GT-known | entropy |\n'
         '| --- | --: | --: | --: |\n'
         '| cam | 2 | 52.0 ± 2.8 | 0.375 ± 0.177 |\n'
-        '| has_x | 1 | **60.0** | 1.000 |\n'
+        '| has_x | 2 | **60.0 ± 0.0** | 1.000 ± 0.000 |\n'
         '| missing | 0 |  |  |\n'
     )
     latex = latex_table(table, ['GT-known'])
     assert latex.splitlines()[3:5] == [r'\midrule', r'cam & 2 & 52.0 $\pm$ 2.8 \\']
-    assert r'has\_x & 1 & \textbf{60.0} \\' in latex
+    assert r'has\_x & 2 & \textbf{60.0 $\pm$ 0.0} \\' in latex
 
 
 def test_csv_has_full_precision(tmp_path):

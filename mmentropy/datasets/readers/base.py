@@ -141,7 +141,11 @@ class LocalizationDataset(BaseDataset):
 
     @abstractmethod
     def class_names(self) -> Sequence[str]:
-        """Names of all classes of the set, in the order of the labels."""
+        """Names of all classes of the set, in the order of the labels: what its files and ``classes=`` call them."""
+
+    def readable_names(self) -> Sequence[str]:
+        """What to call the classes in pictures and tables, where the set ships better names than its codes."""
+        return self.class_names()
 
     @abstractmethod
     def parse_index(self) -> Iterator[dict]:
@@ -180,7 +184,8 @@ class LocalizationDataset(BaseDataset):
             return
         names = list(self.class_names())
         keep = self._kept(names)
-        self._metainfo.setdefault('classes', tuple(names[i] for i in keep))
+        shown = self.readable_names()
+        self._metainfo.setdefault('classes', tuple(shown[i] for i in keep))
         if not self.serialize_data:
             super().full_init()
             return

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmentropy.datasets.readers.base import LocalizationDataset
-from mmentropy.datasets.readers.parsing import read_rows, read_text, read_voc_xml
+from mmentropy.datasets.readers.parsing import first_names, read_rows, read_text, read_voc_xml
 from mmentropy.datasets.readers.wsol_dataset import load_metadata, metadata_entries, metadata_files
 from mmentropy.registry import DATASETS
 
@@ -77,6 +77,12 @@ class ImageNetLocalization(LocalizationDataset):
         if not names or len(set(names)) < len(names):
             raise ValueError(f'{file} must hold one wnid and its names a row, each wnid once')
         return names
+
+    def readable_names(self) -> list[str]:
+        """The first name behind each wnid; the wnid where there is none."""
+        rows = read_text(self.path('LOC_synset_mapping.txt'), self.hint, self.backend_args).splitlines()
+        words = dict(row.strip().partition(' ')[::2] for row in rows if row.strip())
+        return first_names(self.class_names(), words)
 
     def parse_index(self) -> Iterator[dict]:
         """One entry a row of the list; ``test`` reads the XML files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -99,6 +99,20 @@ def read_rows(
         yield line, fields
     if empty:
         raise ValueError(f'{path} holds no row; it is empty or was cut off, fetch it again')
+
+
+def first_names(codes: Sequence[str], names: Mapping[str, str]) -> list[str]:
+    """A short name for each code: the first of its names; where two codes share one, with the code behind it.
+
+    Args:
+        codes: WordNet's, say.
+        names: code → names between commas; a code without names keeps itself.
+
+    >>> first_names(['n02012849', 'n03126707', 'n1'], {'n02012849': 'crane', 'n03126707': 'crane, machine'})
+    ['crane (n02012849)', 'crane (n03126707)', 'n1']
+    """
+    short = [names.get(code, '').partition(',')[0].strip() or code for code in codes]
+    return [name if short.count(name) == 1 else f'{name} ({code})' for name, code in zip(short, codes)]
 
 
 def to_int(text: str, where: str, what: str, low: int | None = None, high: int | None = None) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mmentropy.datasets.readers.base import LocalizationDataset
-from mmentropy.datasets.readers.parsing import read_rows, to_box
+from mmentropy.datasets.readers.parsing import file_exists, first_names, read_rows, to_box
 from mmentropy.registry import DATASETS
 
 
@@ -18,7 +18,7 @@ class TinyImageNetLocalization(LocalizationDataset):
 
         data_root
         ├── wnids.txt                              the classes; their order is the order of the labels
-        ├── words.txt                              wnid <tab> names
+        ├── words.txt                              wnid <tab> names; shown in pictures, not needed
         ├── train/<wnid>/<wnid>_boxes.txt          file <tab> x0 <tab> y0 <tab> x1 <tab> y1
         ├── train/<wnid>/images/<wnid>_<n>.JPEG
         ├── val/val_annotations.txt                file <tab> wnid <tab> x0 <tab> y0 <tab> x1 <tab> y1
@@ -44,6 +44,15 @@ class TinyImageNetLocalization(LocalizationDataset):
         """The wnids of ``wnids.txt``."""
         rows = read_rows(self.path('wnids.txt'), 1, None, 'one wnid', self.hint, self.backend_args)
         return [fields[0] for _, fields in rows]
+
+    def readable_names(self) -> list[str]:
+        """The first name of each wnid in ``words.txt``; without that file the wnids."""
+        codes = self.class_names()
+        words = self.path('words.txt')
+        if not file_exists(words, self.backend_args):
+            return codes
+        rows = read_rows(words, 2, '\t', 'wnid, names between tabs', self.hint, self.backend_args)
+        return first_names(codes, {wnid: names for _, (wnid, names) in rows})
 
     def expected_count(self) -> int:
         """500 (train) or 50 (val) images a class, also for a part of the classes."""

@@ -30,7 +30,7 @@ class TestTinyImageNet:
     def test_first_n_classes_and_chosen_classes(self, tmp_path: Path) -> None:
         worlds.tiny_imagenet(tmp_path)
         first = TinyImageNetLocalization(tmp_path, 'val', classes=1)
-        assert (len(first), first.metainfo['classes']) == (2, ('n01641577',))
+        assert (len(first), first.metainfo['classes']) == (2, ('bullfrog',))
         second = TinyImageNetLocalization(tmp_path, 'val', classes=['n01698640'])
         assert second.get_gt_labels().tolist() == [0, 0]
         assert second.get_data_info(0)['img_path'].endswith('val_2.JPEG')
@@ -40,6 +40,20 @@ class TestTinyImageNet:
             TinyImageNetLocalization(tmp_path, 'val', classes=['n00000000'])
         with pytest.raises(ValueError, match='has 2 classes'):
             TinyImageNetLocalization(tmp_path, 'val', classes=3)
+
+    def test_classes_are_called_by_their_first_name(self, tmp_path: Path) -> None:
+        worlds.tiny_imagenet(tmp_path)
+        assert TinyImageNetLocalization(tmp_path, 'val').metainfo['classes'] == ('bullfrog', 'American alligator')
+        chosen = TinyImageNetLocalization(tmp_path, 'val', classes=['n01698640'])
+        assert chosen.metainfo['classes'] == ('American alligator',)
+        worlds.text(tmp_path / 'words.txt', 'n01641577\tfrog, toad', 'n01698640\tfrog')
+        both = TinyImageNetLocalization(tmp_path, 'val')
+        assert both.metainfo['classes'] == ('frog (n01641577)', 'frog (n01698640)')
+        worlds.text(tmp_path / 'words.txt', 'n01641577 bullfrog')
+        with pytest.raises(ValueError, match=r'words\.txt:1: expected wnid, names between tabs'):
+            TinyImageNetLocalization(tmp_path, 'val')
+        (tmp_path / 'words.txt').unlink()
+        assert TinyImageNetLocalization(tmp_path, 'val').metainfo['classes'] == ('n01641577', 'n01698640')
 
     def test_indices_serialisation_and_multi_label(self, tmp_path: Path) -> None:
         worlds.tiny_imagenet(tmp_path)
