@@ -9,6 +9,7 @@ This file imports mmengine alone: an ImportError here would be swallowed by mmen
 import re
 from difflib import get_close_matches
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
@@ -21,6 +22,9 @@ from mmengine.registry import Registry
 
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmentropy', locations=['mmentropy.models'])
 DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmentropy', locations=['mmentropy.datasets'])
+DATA_SAMPLERS = Registry(
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmentropy', locations=['mmentropy.datasets']
+)
 TRANSFORMS = Registry(
     'transform', parent=MMENGINE_TRANSFORMS, scope='mmentropy', locations=['mmentropy.datasets.transforms']
 )

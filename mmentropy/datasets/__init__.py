@@ -5,12 +5,14 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from mmentropy._moved import keep_old_names
 
 from .drawn.partshapes import PartShapes
+from .few_samples import FewSamplesSampler
 from .readers.base import LocalizationDataset
 from .readers.cached_features import CachedFeatures
 from .readers.camelyon16 import Camelyon16Patches
 from .readers.cub import CUBLocalization
 from .readers.flowers import OxfordFlowers102
 from .readers.glas import GlaS
+from .readers.image_folders import ImageFolders
 from .readers.imagenet import ImageNetLocalization
 from .readers.mosaic import MosaicLocalization
 from .readers.openimages import OpenImages30k
@@ -49,7 +51,9 @@ __all__ = [
     'CUBLocalization',
     'CachedFeatures',
     'Camelyon16Patches',
+    'FewSamplesSampler',
     'GlaS',
+    'ImageFolders',
     'ImageNetLocalization',
     'LocalizationDataset',
     'MosaicLocalization',

@@ -9,6 +9,7 @@ from .dice import DiceMetric
 from .entropy_metric import EntropyMetric
 from .error_analysis import ErrorAnalysisMetric
 from .grid_pointing import GridPointingMetric
+from .imagenet_errors import ImageNetErrorMetric
 from .part_coverage import PartCoverageMetric
 from .pixel_localization import PixelLocalizationMetric
 from .segmentor_dice import SegmentorDiceMetric
@@ -27,6 +28,7 @@ __all__ = [
     'EntropyMetric',
     'ErrorAnalysisMetric',
     'GridPointingMetric',
+    'ImageNetErrorMetric',
     'PartCoverageMetric',
     'PixelLocalizationMetric',
     'SegmentorDiceMetric',

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,8 @@ from .thresholds import given_thresholds, rule_of
 TOP1, TOP5 = 'Top1-Loc', 'Top5-Loc'
 #: Counts are named: how many cases hit at each threshold, for a δ or a Top-k; how many cases a Top-k could judge.
 HITS, JUDGED = 'hits ', 'judged '
+#: Papers' own rules, by name: options of the metric that they settle.
+PROTOCOLS = {'er2023': dict(iou_thrs=(50,), contours='largest', threshold=0.15, strict=True)}
 
 
 @METRICS.register_module()
@@ -66,6 +69,11 @@ class BoxLocalizationMetric(CountingMetric):
             at δ = 50: ``top5`` or the CAM paper's ``tight_loose``, see
             :func:`mmentropy.ops.localizing.guesses.guesses`. Its boxes are cut at shares of the maximum, as in that
             paper; all else here reads min-max normalised maps.
+        strict: a hit is an IoU above δ, not at it.
+        protocol: a paper's own rule in place of ``iou_thrs``, ``contours``, ``threshold`` and ``strict``; its name
+            is the ``prefix``, too, so that the figures stand beside the WSOL protocol's. ``er2023``: one box, the
+            tightest around the largest contour at the fixed threshold 0.15, right above an IoU of 50 %; read
+            ``er2023/GT-known@fixed`` and ``er2023/Top1-Loc@fixed``, the others are the oracle's.
         grid: ``sample`` draws maps where the model says that their locations look (``map_grid``); ``half_pixel`` as
             ``cv2.resize`` does whatever it says, for comparison with published figures.
 
@@ -91,10 +99,15 @@ class BoxLocalizationMetric(CountingMetric):
         threshold: str | float | Mapping[str, float] = 'oracle',
         threshold_from: str | Path | None = None,
         box_strategy: str | None = None,
+        strict: bool = False,
+        protocol: str | None = None,
         grid: str = 'sample',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
+        if protocol is not None:
+            iou_thrs, contours, threshold, strict = _settled_by(protocol, iou_thrs, contours, threshold, strict)
+            prefix = prefix or protocol
         super().__init__(collect_device=collect_device, prefix=prefix, grid=grid)
         if contours not in CONTOURS:
             raise ValueError(f'contours must be one of {CONTOURS}, got {contours!r}')
@@ -104,7 +117,7 @@ class BoxLocalizationMetric(CountingMetric):
             raise ValueError(f'box_strategy must be one of {sorted(STRATEGIES)}, got {box_strategy!r}')
         self.box_strategy = box_strategy
         self.iou_thrs = tuple(int(delta) for delta in iou_thrs)
-        self.contours = contours
+        self.contours, self.strict = contours, strict
         self.localizer = current_localizer(localizer)
         self.interpolation = interpolation
         height, width = (eval_size, eval_size) if isinstance(eval_size, int) else eval_size
@@ -132,7 +145,7 @@ class BoxLocalizationMetric(CountingMetric):
         own = [] if self.rule is None else [own_threshold(cam, self.rule)]
         truths = scale_boxes(boxes, case.size, self.eval_size)
         best = best_iou_by_threshold(quantize_map(cam), truths, np.append(self.thresholds, own), self.contours)
-        hit = dict(zip(self.iou_thrs, hits(best, self.iou_thrs).T))
+        hit = dict(zip(self.iou_thrs, hits(best, self.iou_thrs, self.strict).T))
         counts = {'cases': np.array(1)} | {f'{HITS}{delta}': hit[delta] for delta in self.iou_thrs}
         if 50 in self.iou_thrs:
             for name, right in self._in_top(case, label).items():
@@ -192,3 +205,14 @@ class BoxLocalizationMetric(CountingMetric):
         if case.scores is not None:
             return {TOP1: is_in_top(case.scores, label, 1), TOP5: is_in_top(case.scores, label, 5)}
         return {TOP1: case.predicted == label} if case.has(PRED_LABEL) else {}
+
+
+def _settled_by(protocol: str, *given: Any) -> tuple:
+    """The options that a protocol settles; ValueError for an unknown one, or where one of them is given beside it."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f'protocol must be one of {sorted(PROTOCOLS)}, got {protocol!r}')
+    settled = PROTOCOLS[protocol]
+    for name, value, default in zip(settled, given, ((30, 50, 70), 'all', 'oracle', False)):
+        if (tuple(value) if isinstance(value, list) else value) not in (default, settled[name]):
+            raise ValueError(f'protocol={protocol!r} settles {name}; leave {name}={value!r} out')
+    return tuple(settled.values())

@@ -13,6 +13,7 @@ LOSSES = {
     'er': 'mmentropy.EntropyRegularizedLoss',
     'cp': 'mmentropy.ConfidencePenaltyLoss',
     'jeffreys': 'mmentropy.JeffreysPenaltyLoss',
+    'ls': 'mmentropy.EntropyRegularizedLoss',
 }
 
 

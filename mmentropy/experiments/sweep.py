@@ -16,6 +16,26 @@ from .arguments import LOSSES
 from .comparison import Run, figures_of
 
 
+def loss_settings(loss: str, lambda_: float) -> dict[str, Any]:
+    """The head's loss of one point of the sweep.
+
+    Label smoothing (``ls``) has ε = λ/(1+λ): the cross-entropy to smoothed labels whose optimum is that of ``er`` at λ.
+
+    >>> loss_settings('ls', 0.25)['label_smoothing']
+    0.2
+    """
+    chosen = dict(_delete_=True, type=LOSSES[loss], lambda_=lambda_, class_reduction='mean')
+    return chosen | dict(lambda_=0.0, label_smoothing=lambda_ / (1 + lambda_)) if loss == 'ls' else chosen
+
+
+def _point_of(chosen: Mapping[str, Any]) -> tuple[str, float]:
+    """Loss and λ that :func:`loss_settings` was asked for."""
+    smoothing = chosen.get('label_smoothing')
+    if smoothing is not None:
+        return 'ls', smoothing / (1 - smoothing)
+    return next(name for name, kind in LOSSES.items() if kind == chosen['type']), chosen['lambda_']
+
+
 def plan_sweep(
     config: str,
     losses: Sequence[str],
@@ -43,7 +63,7 @@ def plan_sweep(
     runs = []
     for seed in seeds:
         for name, loss, value in settings:
-            chosen = {'model.head.loss': dict(_delete_=True, type=LOSSES[loss], lambda_=value, class_reduction='mean')}
+            chosen = {'model.head.loss': loss_settings(loss, value)}
             directory = Path(work_dir) / name / f'seed{seed}'
             runs.append(Run(name, config, seed, directory, {**(options or {}), **chosen}, **evaluating))
     return runs
@@ -75,7 +95,5 @@ def sweep_points(runs: Sequence[Run]) -> list[SweepPoint]:
     for run in runs:
         if run.state() == 'finished':
             repeats.setdefault(run.name, []).append(figures_of(run))
-            chosen = run.options['model.head.loss']
-            loss = next(name for name, kind in LOSSES.items() if kind == chosen['type'])
-            settings[run.name] = (loss, chosen['lambda_'])
+            settings[run.name] = _point_of(run.options['model.head.loss'])
     return [SweepPoint(*settings[name], figures) for name, figures in summarize(repeats).items()]

@@ -24,6 +24,7 @@ STYLES = {
     'er': ('KL(u‖p), entropy regularisation', 'uniform', '#0072B2'),
     'cp': ('KL(p‖u), confidence penalty', 'confidence', '#D55E00'),
     'jeffreys': ('Jeffreys, their sum', 'jeffreys', '#009E73'),
+    'ls': ('label smoothing, ε = λ/(1+λ)', 'uniform', '#CC79A7'),
 }
 
 

@@ -163,6 +163,72 @@ def draw_localization_panel(
     return join_tiles(tiles)
 
 
+def draw_triptych(
+    image: np.ndarray,
+    class_map: np.ndarray,
+    gt_bboxes: np.ndarray | None = None,
+    pred_bboxes: np.ndarray | None = None,
+    titles: Sequence[str] = ('image', 'attention map', 'overlap'),
+    tile: int = 224,
+    alpha: float = 0.5,
+    threshold: float = 0.15,
+    normalize: str = 'minmax',
+    grid: MapGrid | None = HALF_PIXEL,
+    colors: tuple[tuple[int, int, int], tuple[int, int, int]] = (PRED_COLOR, GT_COLOR),
+) -> np.ndarray:
+    """Image with boxes | the bare map | both: the figure of the entropy-regularisation paper, in its colours.
+
+    There the predicted box is green and the true one red, the other way round than in the rest of this module.
+
+    Args:
+        image, class_map, gt_bboxes, titles, tile, alpha, normalize, grid: see :func:`draw_localization_panel`.
+        pred_bboxes: None takes the largest component of the normalised class map above ``threshold``.
+        threshold: that paper's 0.15.
+        colors: RGB of the true and of the predicted box.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+
+    >>> draw_triptych(np.zeros((8, 8, 3), np.uint8), np.eye(4), tile=32).shape
+    (52, 104, 3)
+    """
+    size = image.shape[:2]
+    canvas = fit_image(image, tile)
+    full = canvas.shape[:2]
+    cam = upsample_map(class_map, full, normalize=normalize, grid=grid)
+    read = boxes_from_map(cam, threshold) if pred_bboxes is None else scale_boxes(pred_bboxes, size, full)
+    true = scale_boxes(np.zeros((0, 4)) if gt_bboxes is None else gt_bboxes, size, full)
+
+    def boxed(picture: np.ndarray) -> np.ndarray:
+        return draw_boxes(draw_boxes(picture, true, colors[0]), read, colors[1])
+
+    pictures = (boxed(canvas), colorize_map(cam), boxed(blend_map(canvas, cam, alpha)))
+    return join_tiles([add_caption(widen(picture, tile), title) for picture, title in zip(pictures, titles)])
+
+
+def draw_layers(image: np.ndarray, layers: Mapping[str, np.ndarray], tile: int = 160, columns: int = 6) -> np.ndarray:
+    """An image and what each layer of a network shows of it, from the first to the last.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        layers: name -> (h, w) map over the whole image, each coloured by its own range.
+        tile: pixels of a tile's longer side.
+        columns: tiles a row.
+
+    Returns:
+        (height, width, 3) uint8, RGB.
+
+    >>> draw_layers(np.zeros((8, 8, 3), np.uint8), {'layer1': np.eye(4), 'layer2': np.eye(2)}, tile=32).shape
+    (52, 104, 3)
+    """
+    canvas = fit_image(image, tile)
+    tiles = [add_caption(widen(canvas, tile), 'image')]
+    for name, values in layers.items():
+        colours = colorize_map(upsample_map(values, canvas.shape[:2]), 'viridis')
+        tiles.append(add_caption(widen(colours, tile), f'{name} {values.shape[0]}×{values.shape[1]}'))
+    return join_tiles([join_tiles(tiles[i : i + columns]) for i in range(0, len(tiles), columns)], axis=0)
+
+
 @dataclass
 class ComparisonRow:
     """One image of :func:`draw_comparison_grid`.

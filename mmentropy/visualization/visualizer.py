@@ -15,7 +15,7 @@ from mmentropy import structures as fields
 from mmentropy.registry import VISUALIZERS
 from mmentropy.safe_files import write_whole
 
-from .panels import draw_localization_panel, scale_boxes
+from .panels import draw_localization_panel, draw_triptych, scale_boxes
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
@@ -45,6 +45,8 @@ class LocalizationVisualizer(Visualizer):
         threshold: of the predicted box, on the normalised map.
         normalize: ``minmax``, or ``max`` for a share of the map's maximum as in the CAM paper, see
             :func:`mmentropy.ops.mapping.scaling.normalize_map`.
+        layout: ``panel``, or ``triptych`` for the entropy-regularisation paper's figure (image with boxes, bare map,
+            overlap; the prediction green, the truth red), see :func:`mmentropy.visualization.panels.draw_triptych`.
         name: of the instance, for mmengine's ``get_instance``.
         **kwargs: mmengine's ``Visualizer``: ``vis_backends``, ``save_dir``.
 
@@ -62,9 +64,13 @@ class LocalizationVisualizer(Visualizer):
         alpha: float = 0.5,
         threshold: float = 0.2,
         normalize: str = 'minmax',
+        layout: str = 'panel',
         **kwargs,
     ) -> None:
         super().__init__(name, **kwargs)
+        if layout not in ('panel', 'triptych'):
+            raise ValueError(f"LocalizationVisualizer: layout is 'panel' or 'triptych', got {layout!r}")
+        self.layout = layout
         self.tile, self.alpha, self.threshold, self.normalize = tile, alpha, threshold, normalize
 
     def draw(self, image: np.ndarray, data_sample: BaseDataElement) -> np.ndarray:
@@ -85,22 +91,17 @@ class LocalizationVisualizer(Visualizer):
         boxes = to_array(data_sample.get(fields.GT_BBOXES))
         if boxes is not None:
             boxes = scale_boxes(boxes, data_sample.get('ori_shape', image.shape[:2])[:2], image.shape[:2])
-        return draw_localization_panel(
-            image,
-            class_map=None if cams is None else cams[row],
-            entropy_map=to_array(data_sample.get(fields.ENTROPY_MAP)),
-            gt_bboxes=boxes,
-            titles=(
-                self._prediction(data_sample, truth, classes),
-                f'map: {_class_name(int(np.ravel(labels)[row]), classes)}' if np.size(labels) else 'map',
-                'entropy',
-            ),
-            tile=self.tile,
-            alpha=self.alpha,
-            threshold=self.threshold,
-            normalize=self.normalize,
-            grid=fields.grid_in_picture(data_sample, image.shape[:2]),
+        titles = (
+            self._prediction(data_sample, truth, classes),
+            f'map: {_class_name(int(np.ravel(labels)[row]), classes)}' if np.size(labels) else 'map',
         )
+        how = dict(tile=self.tile, alpha=self.alpha, threshold=self.threshold, normalize=self.normalize)
+        how['grid'] = fields.grid_in_picture(data_sample, image.shape[:2])
+        if self.layout == 'triptych' and cams is not None:
+            return draw_triptych(image, cams[row], gt_bboxes=boxes, titles=(*titles, 'overlap'), **how)
+        entropy_map = to_array(data_sample.get(fields.ENTROPY_MAP))
+        class_map = None if cams is None else cams[row]
+        return draw_localization_panel(image, class_map, entropy_map, boxes, titles=(*titles, 'entropy'), **how)
 
     @staticmethod
     def _prediction(data_sample: BaseDataElement, truth: list[int], classes: tuple[str, ...] | None) -> str:

@@ -231,3 +231,56 @@ def camelyon(root: Path) -> Path:
         rows = [f'{split}/normal/p0.png,normal,', f'{split}/tumor/p1.png,tumor,{split}/masks/p1.png']
         text(root / f'splits/{split}.csv', *(['path,label,mask'] if split == 'val' else []), *rows)
     return root
+
+
+def image_folders(root: Path, preset: str) -> Path:
+    """Two classes of one of the presets of ``ImageFolders``, with a folder that is no class where there is one."""
+    from mmentropy.datasets.readers.image_folders import PRESETS
+
+    if preset in ('sun397', 'indoor67', 'action40'):
+        return _listed_folders(root, preset)
+    names = {
+        'scene15': ('kitchen', 'CALsuburb'),
+        'caltech101': ('accordion', 'Faces', 'BACKGROUND_Google'),
+        'caltech256': ('001.ak47', '002.american-flag', '257.clutter'),
+        'event8': ('polo', 'RockClimbing'),
+    }[preset]
+    layout = PRESETS[preset]
+    count = layout.per_class['train'] + 2
+    one = root / 'one.jpg'
+    photo(one, 24, 20)
+    for name in names:
+        folder = root / layout.images / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            (folder / f'image_{i:04d}.jpg').hardlink_to(one)
+        text(folder / 'Thumbs.db', 'no image')
+    one.unlink()
+    return root
+
+
+def _listed_folders(root: Path, preset: str) -> Path:
+    """SUN397, MIT Indoor 67 or Stanford Action 40: two classes, two training images and one test image of each."""
+    if preset == 'sun397':
+        names, images = ('/a/abbey', '/c/church/outdoor'), root / 'SUN397'
+        text(root / 'Partitions/ClassName.txt', *names)
+        lists = {'train': root / 'Partitions/Training_01.txt', 'test': root / 'Partitions/Testing_01.txt'}
+        files = {name: [f'{name}/sun_{name.rpartition("/")[2]}{i}.jpg' for i in range(3)] for name in names}
+    elif preset == 'indoor67':
+        names, images = ('kitchen', 'airport_inside'), root / 'Images'
+        lists = {'train': root / 'TrainImages.txt', 'test': root / 'TestImages.txt'}
+        files = {name: [f'{name}/{name} {i}.jpg' for i in range(3)] for name in names}
+    else:
+        names, images = ('applauding', 'blowing_bubbles'), root / 'JPEGImages'
+        rows = ('action_name\tnumber_of_images', 'applauding\t3', 'blowing_bubbles\t3')
+        text(root / 'ImageSplits/actions.txt', *rows)
+        files = {name: [f'{name}_{i:03d}.jpg' for i in range(3)] for name in names}
+        for name in names:
+            text(root / f'ImageSplits/{name}_train.txt', *files[name][:2])
+            text(root / f'ImageSplits/{name}_test.txt', files[name][2])
+        lists = {}
+    for i, image in enumerate(image for some in files.values() for image in some):
+        photo(images / image.lstrip('/'), 24, 20, seed=i)
+    for split, path in lists.items():
+        text(path, *(image for some in files.values() for image in (some[:2] if split == 'train' else some[2:])))
+    return root

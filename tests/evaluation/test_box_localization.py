@@ -272,3 +272,40 @@ def test_guesses_are_cut_at_a_share_of_the_maximum_and_minus_entropy_by_its_rang
     metric = BoxLocalizationMetric(box_strategy='tight_loose', localizer=localizer)
     metric.process(None, [one])
     assert metric.evaluate(1)['wsol/Top5-Loc-error'] == 0
+
+
+def test_protocol_of_the_entropy_regularisation_paper():
+    """The tightest box around the largest contour above 0.15 of the normalised map, right above an IoU of one half."""
+    samples = make_samples(24)
+    for s in samples[::2]:  # maps that know the object well enough for a low threshold
+        s['cams'][:] = torch.from_numpy(cv2.resize(np.float32(s['gt_mask']), (7, 7), interpolation=cv2.INTER_AREA))
+    results = evaluate(BoxLocalizationMetric(protocol='er2023', eval_size=SIZE), samples)
+    known = top1 = 0
+    for s in samples:
+        label, (height, width) = int(s['gt_label'][0]), s['ori_shape']
+        raw = cv2.resize(s['cams'].numpy()[s['cam_labels'].tolist().index(label)], (SIZE, SIZE), interpolation=2)
+        image = np.uint8(255 * ((raw - raw.min()) / (raw.max() - raw.min())))
+        binary = np.uint8(image > int(0.15 * image.max()))
+        outline = max(cv2.findContours(binary, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0], key=cv2.contourArea)
+        x, y, w, h = cv2.boundingRect(outline)
+        x1, y1 = min(x + w, SIZE - 1), min(y + h, SIZE - 1)
+        best = 0.0
+        for box in np.asarray(s['gt_bboxes']):
+            a0, b0, a1, b1 = (int(float(v) * SIZE / n) for v, n in zip(box, (width, height, width, height)))
+            across, down = min(x1, a1) - max(x, a0) + 1, min(y1, b1) - max(y, b0) + 1
+            shared = max(across, 0) * max(down, 0)
+            union = (x1 - x + 1) * (y1 - y + 1) + (a1 - a0 + 1) * (b1 - b0 + 1) - shared
+            best = max(best, shared / union)
+        known += best > 0.5
+        top1 += best > 0.5 and int(s['pred_label']) == label
+    assert results['er2023/GT-known@fixed'] == pytest.approx(100 * known / 24)
+    assert results['er2023/Top1-Loc@fixed'] == pytest.approx(100 * top1 / 24)
+    assert results['er2023/GT-known'] >= results['er2023/GT-known@fixed'] > 0
+
+
+def test_protocol_settles_its_options():
+    with pytest.raises(ValueError, match=r"protocol must be one of \['er2023'\], got 'er'"):
+        BoxLocalizationMetric(protocol='er')
+    with pytest.raises(ValueError, match=r"protocol='er2023' settles threshold; leave threshold=0\.2 out"):
+        BoxLocalizationMetric(protocol='er2023', threshold=0.2)
+    assert BoxLocalizationMetric(protocol='er2023', prefix='mine').prefix == 'mine'

@@ -33,8 +33,8 @@ def test_plan_has_the_plain_model_once_and_the_seeds_outermost(repo_root, tmp_pa
     init_default_scope('mmpretrain')
     assert isinstance(MODELS.build(loss), EntropyRegularizedLoss)
     assert runs[2].train_config().model.backbone.base_channels == 4
-    with pytest.raises(ValueError, match="the losses are er, cp, jeffreys, not 'ls'"):
-        plan_sweep(config, ['ls'], [1], [0], tmp_path)
+    with pytest.raises(ValueError, match="the losses are er, cp, jeffreys, ls, not 'adl'"):
+        plan_sweep(config, ['adl'], [1], [0], tmp_path)
     with pytest.raises(ValueError, match='must be positive'):
         plan_sweep(config, ['er'], [0, 1], [0], tmp_path)
 
@@ -47,6 +47,16 @@ def test_points_join_seeds_and_leave_out_what_is_not_finished(repo_root, tmp_pat
     assert (plain.loss, plain.lambda_, plain.figures['wsol/GT-known'].mean) == ('er', 0.0, 52.0)
     assert plain.figures['wsol/GT-known'].n == 2
     assert (regularised.lambda_, regularised.figures['wsol/GT-known'].spread) == (0.1, None)
+
+
+def test_label_smoothing_has_the_epsilon_of_lambda(repo_root, tmp_path):
+    plain, smoothed = plan_sweep(str(repo_root / CONFIGS[0]), ['ls'], [0.25], [0], tmp_path, NARROW)
+    loss = smoothed.train_config().model.head.loss
+    assert (loss.lambda_, loss.label_smoothing) == (0.0, 0.2)
+    for run in (plain, smoothed):
+        pretend_trained(run, {'wsol/GT-known': 50.0})
+    points = [(point.loss, round(point.lambda_, 12)) for point in sweep_points([plain, smoothed])]
+    assert points == [('er', 0), ('ls', 0.25)]
 
 
 def test_tool_tabulates_and_draws_what_is_finished(repo_root, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,9 @@ from mmentropy.visualization.panels import (
     add_caption,
     draw_boxes,
     draw_comparison_grid,
+    draw_layers,
     draw_localization_panel,
+    draw_triptych,
     join_tiles,
     mark,
     scale_boxes,
@@ -154,3 +156,28 @@ def test_maps_are_drawn_in_their_place():
     rows = [ComparisonRow(GRAY, {'a': cam, 'b': cam}, grids={'a': grid})]
     before = [ComparisonRow(GRAY, {'a': cam_there, 'b': cam})]
     np.testing.assert_array_equal(draw_comparison_grid(rows, tile=64), draw_comparison_grid(before, tile=64))
+
+
+def test_triptych_has_the_papers_tiles_and_colours():
+    """Image with boxes, the bare map, both; the prediction green and the truth red."""
+    image, cam = np.full((32, 32, 3), 90, np.uint8), np.zeros((4, 4))
+    cam[:2, :2] = 1
+    picture = draw_triptych(image, cam, np.array([[4.0, 4.0, 30.0, 30.0]]), np.array([[0, 0, 16, 16]]), tile=32)
+    left, bare, both = (picture[20:, i * 36 : i * 36 + 32] for i in range(3))
+    for tile in (left, both):
+        assert tuple(tile[0, 5]) == (60, 220, 90)
+        assert tuple(tile[29, 20]) == (235, 60, 60)
+    assert np.array_equal(bare, colorize_map(upsample_map(cam, (32, 32))))
+    read = draw_triptych(image, cam, tile=32)[20:, :32]
+    expected = boxes_from_map(upsample_map(cam, (32, 32)), 0.15)
+    assert np.array_equal(read, draw_boxes(image, expected, GT_COLOR))
+
+
+def test_layers_are_tiles_in_their_order():
+    image = np.full((16, 16, 3), 90, np.uint8)
+    layers = {f'layer{i}': np.eye(2 + i) for i in range(3)}
+    picture = draw_layers(image, layers, tile=16, columns=2)
+    assert picture.shape == (2 * 36 + 4, 2 * 16 + 4, 3)
+    assert np.array_equal(picture[20:36, :16], image)
+    third = draw_layers(image, {'x': layers['layer2']}, tile=16)[20:, 20:]
+    assert np.array_equal(picture[60:, 20:], third)

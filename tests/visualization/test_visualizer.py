@@ -12,7 +12,8 @@ from mmpretrain.structures import DataSample
 
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import draw_maps
-from mmentropy.visualization import draw_localization_panel
+from mmentropy.visualization import LocalizationVisualizer, draw_localization_panel
+from mmentropy.visualization.panels import draw_triptych
 
 
 def test_panel_of_a_sample_shows_the_true_class_and_scaled_boxes(make):
@@ -32,6 +33,17 @@ def test_panel_of_a_sample_shows_the_true_class_and_scaled_boxes(make):
     np.testing.assert_array_equal(panel, expected)
     one.set_pred_label(3)
     assert (visualizer.draw(image, one)[:20] != panel[:20]).any()
+
+
+def test_triptych_of_a_sample(make):
+    one, image = sample(0), np.full((48, 32, 3), 90, np.uint8)
+    titles = ('class 3 ✗ class 1 0.60', 'map: class 3', 'overlap')
+    expected = draw_triptych(
+        image, one.cams[1].numpy(), np.array([[8, 4, 24, 40]]), titles=titles, tile=48, threshold=0.2
+    )
+    np.testing.assert_array_equal(make(layout='triptych').draw(image, one), expected)
+    with pytest.raises(ValueError, match="layout is 'panel' or 'triptych', got 'wide'"):
+        LocalizationVisualizer('another', layout='wide')
 
 
 def test_bare_sample_is_drawn_without_maps(make):

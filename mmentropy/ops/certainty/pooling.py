@@ -102,3 +102,31 @@ def pcam_pool(scores: Tensor) -> Tensor:
     """
     weights = pcam_weights(scores)
     return (weights * scores.to(weights.dtype)).sum((-2, -1))
+
+
+def attention_weights(features: Tensor, project: Tensor, score: Tensor, gate: Tensor | None = None) -> Tensor:
+    r"""Learned weights of the locations, :math:`a_i = \mathrm{softmax}_i\, w^\top \tanh(V f_i)`: deep MIL.
+
+    With a gate U: :math:`w^\top (\tanh(V f_i) \odot \sigma(U f_i))`.
+
+    Args:
+        features: (B, D, H, W), a location an instance of the bag.
+        project: (L, D), V.
+        score: (L,), w.
+        gate: (L, D), U; None is without.
+
+    Returns:
+        (B, H, W) non-negative weights that sum to one over the locations; at least float32.
+
+    Source:
+        Ilse, Tomczak and Welling, "Attention-based deep multiple instance learning" (ICML 2018).
+
+    >>> attention_weights(torch.tensor([[[[0.0, 100.0]]]]), torch.ones(1, 1), torch.tensor([3.0]).log())  # 1 to 3
+    tensor([[[0.2500, 0.7500]]])
+    """
+    hidden = torch.tanh(torch.einsum('ld,bdhw->blhw', project, features))
+    if gate is not None:
+        hidden = hidden * torch.sigmoid(torch.einsum('ld,bdhw->blhw', gate, features))
+    logits = torch.einsum('l,blhw->bhw', score, hidden)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits.flatten(1).softmax(1).view(logits.shape)

@@ -200,13 +200,14 @@ def best_iou_by_threshold(
     return np.array([best[above[level]] for level in levels])
 
 
-def hits(best_iou: np.ndarray, iou_thrs: tuple[int, ...]) -> np.ndarray:
-    """(T, len(iou_thrs)) bool: whether the best IoU reaches each threshold δ, given in per cent.
+def hits(best_iou: np.ndarray, iou_thrs: tuple[int, ...], strict: bool = False) -> np.ndarray:
+    """(T, len(iou_thrs)) bool: whether the best IoU reaches each threshold δ in per cent (``strict``: exceeds it).
 
-    >>> hits(np.array([0.6]), iou_thrs=(50, 70)).tolist()
-    [[True, False]]
+    >>> hits(np.array([0.5]), iou_thrs=(50, 70)).tolist(), hits(np.array([0.5]), iou_thrs=(50,), strict=True).tolist()
+    ([[True, False]], [[False]])
     """
-    return np.asarray(best_iou)[:, None] >= np.array(iou_thrs) / 100
+    best, limits = np.asarray(best_iou)[:, None], np.array(iou_thrs) / 100
+    return best > limits if strict else best >= limits
 
 
 def is_in_top(scores: np.ndarray, label: int, k: int) -> bool:
