@@ -208,13 +208,17 @@ class Explainer(ABC):
                 picked = features if classes is None else features.gather(1, _expand(table, features))
                 found = self._dense(features, picked, table, logits)
             else:
-                kept: list[Tensor] = []  # by the first pass: the images themselves, whatever a method runs after it
-                keep = self.anatomy.layer.register_forward_hook(
-                    lambda m, i, output: None if kept else kept.append(last_tensor(output).detach())
-                )
-                with hooked([keep]):
+                kept: list[Tensor] = []  # the layer's calls in the first pass, of the images themselves: a method may
+                passes: list[bool] = []  # run others after it, and a layer may be called more than once in each
+                handles = [
+                    self.anatomy.layer.register_forward_hook(
+                        lambda m, i, output: None if passes else kept.append(last_tensor(output).detach())
+                    ),
+                    self.model.register_forward_hook(lambda m, i, output: passes.append(True)),
+                ]
+                with hooked(handles):
                     found = self._maps(images, classes)
-                features = self.anatomy.to_map(kept[0], (images.shape[2], images.shape[3]))
+                features = self.anatomy.to_map(kept[-1], (images.shape[2], images.shape[3]))
             return replace(found, maps=self._read(found.maps, features))
 
     def _read(self, maps: Tensor, features: Tensor) -> Tensor:

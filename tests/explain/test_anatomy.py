@@ -327,3 +327,27 @@ def test_a_frozen_body_gives_no_gradients_and_its_last_map():
 
     anatomy = dissect(Frozen(None), torch.rand(1, 3, 32, 32))
     assert (anatomy.name, anatomy.pooling) == ('body', 'mean')
+
+
+class SharedActivation(nn.Module):
+    """One activation module, called behind each of two convolutions of other strides, as EfficientNet-Lite has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 6, 3, 2, 1)
+        self.activation, self.head = nn.ReLU(), nn.Linear(6, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        features = self.activation(self.second(self.activation(self.first(images))))
+        return self.head(features.mean((2, 3)))
+
+
+def test_a_module_that_is_called_twice_is_two_layers():
+    torch.manual_seed(0)
+    model, images = SharedActivation().eval(), torch.rand(1, 3, 16, 16)
+    explainer = CAM(model)
+    found = explainer(images)
+    assert (explainer.anatomy.name, explainer.anatomy.pooling) == ('activation', 'mean')
+    features = model.second(model.first(images).relu()).relu()
+    expected = torch.einsum('kd,ndhw->nkhw', model.head.weight, features)
+    torch.testing.assert_close(found.maps, expected.detach())
