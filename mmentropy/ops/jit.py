@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 # The arrays of kernels. numba infers types itself, and compiles again for others: callers convert, so there is one.
 U8 = NDArray[np.uint8]
 I8 = NDArray[np.int8]
+I16 = NDArray[np.int16]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 F32 = NDArray[np.float32]

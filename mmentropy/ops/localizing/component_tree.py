@@ -8,7 +8,9 @@ frame, whose contour runs through the foreground pixels around it and is therefo
 As L falls, pixels only ever join the foreground; as L rises, they only ever join the background. So a union-find over
 the counting-sorted pixels, descending for the foreground and ascending for the background, meets every component of
 every level. Each root carries its bounding box; a box is written down once, with the interval of levels over which it
-stood, when it changes. O(N α(N)) for N pixels, whatever the number of levels.
+stood, when it changes. O(N α(N)) for N pixels, whatever the number of levels. Which neighbours a pixel meets follows
+from the grey values alone, so it is known before any pixel joins; on smooth maps one of them is enough, and each pixel
+costs one ``find``. The kernels release the interpreter lock.
 
 The contours are those of the WSOL protocol (Choe et al., CVPR 2020).
 """
@@ -19,7 +21,7 @@ import functools
 
 import numpy as np
 
-from mmentropy.ops.jit import F64, I32, I64, U8, announce_compilation, jit
+from mmentropy.ops.jit import F64, I16, I32, I64, U8, announce_compilation, jit
 
 #: Columns of the array that :func:`level_boxes` returns; boxes are inclusive, levels too.
 X0, Y0, X1, Y1, FIRST_LEVEL, LAST_LEVEL = range(6)
@@ -102,13 +104,8 @@ def _enlarge(boxes: I32, root: int, x0: int, y0: int, x1: int, y1: int, step: in
 
 
 @_leaf
-def _lives_on(boxes: I32, a: int, b: int, frame: bool) -> int:
-    """Which of two roots that meet lives on: the background outside (root 0, where ``frame``), else the larger box.
-
-    A box that takes in the other's need not be written: it goes on standing.
-    """
-    if frame and (a == 0 or b == 0):
-        return 0
+def _lives_on(boxes: I32, a: int, b: int) -> int:
+    """Which of two roots that meet lives on: the larger box, which goes on standing and need not be written."""
     larger = (
         boxes[b, _X0] <= boxes[a, _X0]
         and boxes[b, _Y0] <= boxes[a, _Y0]
@@ -119,106 +116,119 @@ def _lives_on(boxes: I32, a: int, b: int, frame: bool) -> int:
 
 
 @_leaf
-def _merge(parent: I32, boxes: I32, root: int, gone: int, frame: bool, step: int, out: I32, n: int) -> int:
+def _merge(parent: I32, boxes: I32, root: int, gone: int, step: int, out: I32, n: int) -> int:
     """One root becomes part of another: its box is written down, and the other's takes it in."""
     n = _write(boxes, gone, step - 1, out, n)
     parent[gone] = root
-    if frame and root == 0:
-        return n
     return _enlarge(boxes, root, boxes[gone, _X0], boxes[gone, _Y0], boxes[gone, _X1], boxes[gone, _Y1], step, out, n)
 
 
-@jit
-def _sort(img: U8, top: int, descending: bool) -> tuple[I32, I64]:
-    """Counting sort of the pixels by the step at which they join.
+@_leaf
+def _set_steps(img: U8, top: int, descending: bool, steps: I16) -> None:
+    """Write when each pixel joins, at its value or top − value, into ``steps`` (H + 2, W + 2), inside its padding."""
+    for y in range(img.shape[0]):
+        for x in range(img.shape[1]):
+            steps[y + 1, x + 1] = top - img[y, x] if descending else img[y, x]
+
+
+@_leaf
+def _set_looks(steps: I16, representatives: U8, looks: U8) -> None:
+    """Write the neighbours that a pixel looks at when it joins into ``looks`` (H + 2, W + 2): bit i for ``_RING[i]``.
+
+    Those have joined that have an earlier step, or its own and come before it row by row: known before any joins, and
+    the comparisons take many pixels an instruction.
+    """
+    height, width = steps.shape
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            s, pattern = steps[y, x], 0
+            if steps[y - 1, x] <= s:
+                pattern |= 1
+            if steps[y - 1, x + 1] <= s:
+                pattern |= 2
+            if steps[y, x + 1] < s:
+                pattern |= 4
+            if steps[y + 1, x + 1] < s:
+                pattern |= 8
+            if steps[y + 1, x] < s:
+                pattern |= 16
+            if steps[y + 1, x - 1] < s:
+                pattern |= 32
+            if steps[y, x - 1] <= s:
+                pattern |= 64
+            if steps[y - 1, x - 1] <= s:
+                pattern |= 128
+            looks[y, x] = pattern
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            looks[y, x] = representatives[looks[y, x]]
+
+
+@_leaf
+def _sort(steps: I16, order: I32, start: I64, place: I64) -> None:
+    """Counting sort of the pixels by the step at which they join, row by row within a step.
 
     Args:
-        img: (H, W) grey values.
-        top: the largest of them.
-        descending: turn the grey values over, step = top − value, so that step s is always the value that joins.
-
-    Returns:
-        order: (H·W,) padded numbers of the pixels; start: (257,), ``order[start[s]:start[s + 1]]`` join at step s.
+        steps: (H + 2, W + 2) padded steps.
+        order: (H·W,) takes the numbers of the pixels in the padded image.
+        start: (257,) zeros; takes that ``order[start[s]:start[s + 1]]`` join at step s.
+        place: (256,) room.
     """
-    height, width = img.shape
-    start = np.zeros(257, np.int64)
-    for y in range(height):
-        for x in range(width):
-            start[(top - img[y, x] if descending else img[y, x]) + 1] += 1
+    height, width = steps.shape
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            start[steps[y, x] + 1] += 1
     for s in range(256):
         start[s + 1] += start[s]
-    order = np.empty(height * width, np.int32)
-    place = start.copy()
-    for y in range(height):
-        for x in range(width):
-            step = top - img[y, x] if descending else img[y, x]
-            order[place[step]] = (y + 1) * (width + 2) + x + 1
+        place[s] = start[s]
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            step = steps[y, x]
+            order[place[step]] = y * width + x
             place[step] += 1
-    return order, start
 
 
-@jit
-def _unjoined(height: int, width: int, frame: bool) -> I32:
-    """((H + 2)(W + 2),) parents of the padded pixels before the first joins: -1; with frame 0 in the padding."""
-    stride = width + 2
-    parent = np.full((height + 2) * stride, -1, np.int32)
-    if frame:
-        for x in range(stride):
-            parent[x] = parent[(height + 1) * stride + x] = 0
-        for y in range(height + 2):
-            parent[y * stride] = parent[y * stride + stride - 1] = 0
-    return parent
-
-
-@jit
-def _grow(img: U8, top: int, descending: bool, frame: bool, representatives: U8, out: I32, n: int) -> int:
+@_leaf
+def _join(
+    order: I32, start: I64, top: int, stride: int, looks: U8, offsets: I32, parent: I32, boxes: I32, out: I32, n: int
+) -> int:
     """Let pixels join step by step; write (box, first step, last step) of every component into ``out`` from row n.
 
-    Pixels are numbered in the padded image, (y + 1)·(W + 2) + x + 1, so that all eight neighbours always exist.
-
     Args:
-        img: (H, W) grey values.
-        top: the largest of them; the pixels of the last step, ``top``, never join: no level shows a change there.
-        descending: the brightest pixels join first; see :func:`_sort`.
-        frame: the padding has joined from the start, and its component, root 0, has no box.
-        representatives: (256,) neighbours to look at, see :func:`_representatives`.
-        out: (R, 6) that takes x0, y0, x1, y1, first step, last step; pixels of the unpadded image, all inclusive.
+        order: (N,), start: (257,) see :func:`_sort`; looks: (P,) see :func:`_set_looks`.
+        top: the last step, whose pixels never join: no level shows a change there.
+        stride: width of the padded image, in whose pixels all boxes are until they are written.
+        offsets: (256,) from a pixel to the neighbour of the lowest bit of such a set of bits.
+        parent: (P,) room; where the frame has joined, ``parent[0]`` is 0 and so are all in the padding.
+        boxes: (P, 5) room; with a frame, row 0 is a box that holds all others and is never written.
+        out: (R, 6) that takes x0, y0, x1, y1, first step, last step; all inclusive.
         n: the first free row.
 
     Returns:
         The first row that is free afterwards.
     """
-    height, width = img.shape
-    stride = width + 2
-    order, start = _sort(img, top, descending)
-    parent = _unjoined(height, width, frame)
-    boxes = np.empty((len(parent), 5), np.int32)  # of roots
-    ring = (-stride, 1 - stride, 1, stride + 1, stride, stride - 1, -1, -stride - 1)
+    rows = 1.0 / stride  # p // stride, without a division; half a pixel away from where rounding could matter
     for step in range(top):
         for i in range(start[step], start[step + 1]):
             p = order[i]
-            y, x = p // stride - 1, p % stride - 1
-            pattern = 0
-            for k in range(8):
-                if parent[p + ring[k]] >= 0:
-                    pattern |= 1 << k
-            look = representatives[pattern]
-            root = -1
-            for k in range(8):
-                if look >> k & 1:
-                    other = _find(parent, p + ring[k])
-                    if root < 0:  # the pixel joins the first component around it
-                        root = other
-                        parent[p] = root
-                        if not frame or root != 0:
-                            n = _enlarge(boxes, root, x, y, x, y, step, out, n)
-                    elif other != root:  # and brings it together with the next
-                        lives = _lives_on(boxes, root, other, frame)
-                        n = _merge(parent, boxes, lives, root + other - lives, frame, step, out, n)
-                        root = lives
-            if root < 0:  # nothing around it has joined: a component of its own
+            y = int((p + 0.5) * rows)
+            x = p - y * stride
+            look = looks[p]
+            if look == 0:  # nothing around it has joined: a component of its own
                 parent[p] = p
                 boxes[p, _X0], boxes[p, _Y0], boxes[p, _X1], boxes[p, _Y1], boxes[p, _SINCE] = x, y, x, y, step
+                continue
+            root = _find(parent, p + offsets[look])  # it joins the first component around it …
+            parent[p] = root
+            n = _enlarge(boxes, root, x, y, x, y, step, out, n)
+            look &= look - 1
+            while look:  # … and brings it together with the next
+                other = _find(parent, p + offsets[look])
+                if other != root:
+                    lives = _lives_on(boxes, root, other)
+                    n = _merge(parent, boxes, lives, root + other - lives, step, out, n)
+                    root = lives
+                look &= look - 1
     for i in range(start[top]):  # what still stands at the last step
         if parent[order[i]] == order[i]:
             n = _write(boxes, order[i], top - 1, out, n)
@@ -226,6 +236,42 @@ def _grow(img: U8, top: int, descending: bool, frame: bool, representatives: U8,
 
 
 @jit
+def _grow(img: U8, top: int, descending: bool, frame: bool, representatives: U8, out: I32, n: int) -> int:
+    """Write every component's boxes into ``out``, in pixels of the padded image.
+
+    Pixels are numbered in it, (y + 1)·(W + 2) + x + 1, so that all eight neighbours always exist.
+
+    Args:
+        img: (H, W) grey values.
+        top: the largest of them.
+        descending: the brightest pixels join first.
+        frame: the padding has joined from the start, and its component, root 0, has no box.
+        representatives: (256,) neighbours to look at, see :func:`_representatives`.
+        out, n: see :func:`_join`, as the result.
+    """
+    height, width = img.shape[0] + 2, img.shape[1] + 2
+    steps = np.full((height, width), -1 if frame else 256, np.int16)
+    _set_steps(img, top, descending, steps)
+    looks = np.empty((height, width), np.uint8)
+    _set_looks(steps, representatives, looks)
+    order, start, place = np.empty(img.size, np.int32), np.zeros(257, np.int64), np.empty(256, np.int64)
+    _sort(steps, order, start, place)
+    ring = (-width, 1 - width, 1, width + 1, width, width - 1, -1, -width - 1)
+    offsets = np.zeros(256, np.int32)
+    for look in range(1, 256):
+        bit = 0
+        while not look >> bit & 1:
+            bit += 1
+        offsets[look] = ring[bit]
+    parent, boxes = np.empty(height * width, np.int32), np.empty((height * width, 5), np.int32)
+    if frame:
+        parent[:width] = parent[-width:] = 0
+        parent[::width] = parent[width - 1 :: width] = 0
+        boxes[0, _X0], boxes[0, _Y0], boxes[0, _X1], boxes[0, _Y1], boxes[0, _SINCE] = 0, 0, width, height, top
+    return _join(order, start, top, width, looks.ravel(), offsets, parent, boxes, out, n)
+
+
+@jit(nogil=True)
 def _level_boxes(img: U8, joins8: U8, joins4: U8) -> tuple[I32, int, int]:
     """The rows of :func:`level_boxes`, how many of them are outer contours, and the map's maximum.
 
@@ -246,15 +292,15 @@ def _level_boxes(img: U8, joins8: U8, joins4: U8) -> tuple[I32, int, int]:
         first = top - 1 - out[i, 5]
         out[i, 5] = top - 1 - out[i, 4]
         out[i, 4] = first
-    for i in range(fore, both):  # a hole's contour lies on the foreground around it
-        out[i, 0] -= 1
-        out[i, 1] -= 1
-        out[i, 2] += 1
-        out[i, 3] += 1
+        for k in range(4):
+            out[i, k] -= 1  # without the padding
+    for i in range(fore, both):  # a hole's contour lies on the foreground around it: one more on each side
+        out[i, 0] -= 2
+        out[i, 1] -= 2
     return out[:both], fore, top
 
 
-@jit
+@jit(nogil=True)
 def _best_iou(img: U8, truths: I64, joins8: U8, joins4: U8) -> F64:
     """:func:`best_iou_by_level` on checked arguments: (img.max() + 1,), each box scored once for all its levels."""
     height, width = img.shape

@@ -190,7 +190,10 @@ def best_iou_by_threshold(
     top = int(img.max())
     levels = threshold_levels(thresholds, top)
     if contours == 'all':
-        return best_iou_by_level(img, truths)[levels]
+        # only the levels that a threshold cuts at count: a grey value is as good as how many of them lie below it
+        used, place = np.unique(levels, return_inverse=True)
+        below = np.searchsorted(used, np.arange(256)).astype(np.uint8)
+        return best_iou_by_level(cv2.LUT(img, below), truths)[place]
     # foregrounds are nested: two levels with equally many pixels above them have the same one
     above = np.bincount(img.ravel(), minlength=257)[::-1].cumsum()[::-1][1:]
     best: dict[int, float] = {}

@@ -91,6 +91,26 @@ def test_best_iou_is_the_brute_forces(kind, height, width, seed, number, contour
     assert best.tolist() == iou_by_threshold(cam, truths.tolist(), thresholds, contours)
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 2**32 - 1),
+    thresholds=st.lists(st.floats(0, 1), min_size=1, max_size=6),
+)
+def test_few_thresholds_in_any_order(kind, seed, thresholds):
+    """Levels that none of them cuts at are left out; one may be asked for twice, and 1 has no contour."""
+    cam = make_map(kind, 12, 17, seed)
+    best = best_iou_by_threshold(quantize_map(cam), np.array([[2, 3, 9, 8]]), np.array([*thresholds, 1.0, 0.0, 0.5]))
+    assert best.tolist() == iou_by_threshold(cam, [(2, 3, 9, 8)], [*thresholds, 1.0, 0.0, 0.5])
+
+
+@pytest.mark.parametrize('shape', [(2, 40_001), (40_001, 2)])
+def test_boxes_of_long_maps(shape):
+    """A pixel's row and column are taken from its number, without a division."""
+    img = np.random.default_rng(0).integers(0, 4, shape).astype(np.uint8)
+    assert_equals_contours(img)
+
+
 @pytest.mark.parametrize('contours', ['all', 'largest'])
 def test_best_iou_at_the_protocols_thousand_thresholds(contours):
     cam = make_map('rough', 224, 224, 5)
