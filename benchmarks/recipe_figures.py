@@ -3,7 +3,7 @@
 
 ``evaluate`` reads every checkpoint of the queue's runs on the sets of its fold, with every reading of
 :data:`READINGS`, and writes one JSON file a checkpoint and set; what is there is not done again. ``table`` prints
-means, sample deviations and paired differences of them.
+means, sample deviations and paired differences of them, and ``picture`` draws the first validation images.
 
 The metrics are those of the package, on maps at 224 pixels: V2 is the mean over IoU 30, 50 and 70 % of the share of
 images whose best box reaches it, at the best threshold of the set (``V2``), at fixed ones (``V2@0.2``) and at a
@@ -46,6 +46,8 @@ from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import draw_maps, normalize_map
 from mmentropy.safe_files import write_whole
+from mmentropy.visualization import ComparisonRow, draw_comparison_grid
+from mmentropy.visualization.visualizer import write_image
 
 EVAL_SIZE = (224, 224)
 IOU_THRS = (30, 50, 70)
@@ -227,9 +229,34 @@ def table(args: argparse.Namespace) -> str:
     return '\n'.join(lines)
 
 
+def picture(args: argparse.Namespace) -> np.ndarray:
+    """One validation image a row, one run of the queue a column: the package's reading, truth, box, IoU."""
+    runs = [run for run in queued(args.queue) if (run.set, run.fold, run.seed) == (args.set, args.fold, 0)]
+    runs = [run for run in runs if checkpoint(run, args).exists()]
+    if not runs:
+        raise ValueError(f'{args.queue} has no finished run of seed 0 of {args.set!r}, fold {args.fold!r}')
+    data = load_images(args.set, args.fold, 'val', args)
+    data = Images(data.images[: args.rows], data.labels[: args.rows], data.boxes[: args.rows])
+    images = data.images.permute(0, 2, 3, 1).numpy()
+    rows = [ComparisonRow(image, {}, box[None]) for image, box in zip(images, data.boxes)]
+    size, (reading, _) = tuple(data.images.shape[-2:]), READINGS['certain+spread']
+    for run in runs:
+        logits, cams, entropies, features = predictions(run, data, args)
+        maps = read_maps(cams[:, None], entropies, features, reading=reading)[:, 0]
+        grid = MapGrid((0, 0), tuple(whole / part for whole, part in zip(size, cams.shape[-2:])), size)
+        chances = logits.softmax(1)[torch.arange(len(data.labels)), data.labels]
+        for row, drawn, chance in zip(rows, draw_maps(maps, size, grid).numpy(), chances.tolist()):
+            row.maps[label(run)], row.captions[label(run)] = drawn, f'{chance:.2f}'
+    cuts = {label(run): figures_file(run, args.set, args) for run in runs}
+    for name, path in cuts.items():
+        curve = json.loads(path.read_text())['certain+spread']['curve']
+        cuts[name] = float(THRESHOLDS[KEPT][int(np.argmax(curve))])
+    return draw_comparison_grid(rows, tile=150, threshold=cuts, marks=True)
+
+
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('action', choices=('evaluate', 'table'))
+    parser.add_argument('action', choices=('evaluate', 'table', 'picture'))
     parser.add_argument('queue', type=Path, help='as for recipe.py')
     parser.add_argument(
         '--set', default='partshapes', choices=('partshapes', 'photographs', 'mosaics'), help='of the table'
@@ -237,6 +264,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--fold', default='report', help='of the table')
     parser.add_argument('--init', default='scratch', choices=('scratch', 'pretrained'), help='of the table')
     parser.add_argument('--readings', nargs='+', choices=list(READINGS), help='all by default')
+    parser.add_argument('--rows', type=int, default=8, help='images of the picture')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/recipe.jpg'), help='the picture')
     add_data_arguments(parser)
     return parser.parse_args()
 
@@ -247,6 +276,10 @@ def main() -> None:
     MMLogger.get_current_instance().setLevel('WARNING')  # init_weights tells of every tensor
     if args.action == 'table':
         print(table(args))
+        return
+    if args.action == 'picture':
+        write_image(args.out, picture(args))
+        print(args.out)
         return
     for run in queued(args.queue):
         if checkpoint(run, args).exists():
