@@ -19,8 +19,8 @@ extensions += ['sphinx-mathjax-offline']  # formulae of the reference without a 
 source_suffix = {'.md': 'markdown'}
 exclude_patterns = ['_build']
 myst_heading_anchors = 3
-myst_enable_extensions = ['deflist']
-# Formulae are Unicode text in indented blocks: they read alike in a terminal, on a code host and here.
+# Formulae between dollars: a code host draws them as this manual does, here without a network.
+myst_enable_extensions = ['deflist', 'dollarmath', 'amsmath']
 highlight_language = 'text'
 
 autodoc_member_order = 'bysource'

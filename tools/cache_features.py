@@ -8,7 +8,7 @@ WHOLE.pth`` then puts trunk and trained head into one checkpoint for the config 
 
 import argparse
 
-from mmentropy.engine import add_config_options, load_config, one_sentence_errors, positive_int
+from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.engine import usable_device
+    from mmentropy.engine import load_config, usable_device
     from mmentropy.experiments.feature_caching import cache_config, join_head
 
     cfg, device = load_config(args.config, args.cfg_options), usable_device(args.device)

@@ -20,8 +20,8 @@ from mmentropy.safe_files import load_npz, remove_partial, write_whole
 from .localizer import Localization
 
 KINDS = ('overlays', 'boxes', 'masks', 'maps')
-#: Overlays are for looking at: their longer side is at most this many pixels.
-OVERLAY_SIDE = 1024
+#: Overlays are for looking at: their longer side has so many pixels, at least (a caption needs room) and at most.
+OVERLAY_SIDES = (448, 1024)
 
 
 def encode(image: np.ndarray, suffix: str) -> bytes:
@@ -131,9 +131,9 @@ class ResultWriter:
         # Imported here: the panels bring Pillow's fonts and matplotlib's data path with them.
         from mmentropy.visualization.panels import add_caption, draw_boxes, fit_image, scale_boxes
 
-        picture = (
-            fit_image(image, min(OVERLAY_SIDE, max(image.shape[:2]))) if max(image.shape) > OVERLAY_SIDE else image
-        )
+        longer = max(image.shape[:2])
+        side = min(max(longer, OVERLAY_SIDES[0]), OVERLAY_SIDES[1])
+        picture = image if side == longer else fit_image(image, side)
         size = picture.shape[:2]
         rows = zip(result.labels.tolist(), result.class_names, result.scores, result.upsampled(size), result.boxes)
         for label, name, score, cam, boxes in rows:

@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     'train': ('train.py', 'train a model from a config'),
     'test': ('test.py', 'evaluate a checkpoint'),
     'localize': ('localize.py', 'class maps, boxes and masks of images'),
+    'explain': ('explain.py', 'images by several methods side by side'),
     'eval-maps': ('eval_maps.py', "evaluate anybody's score maps"),
     'seg': ('seg_pipeline.py', 'from image labels to a tested segmenter'),
     'report': ('report.py', 'one HTML page for a run'),

@@ -203,13 +203,36 @@ def load_model(
         classes = _load_weights(network, str(weights), trust_checkpoint)
     network = network.eval() if device is None else network.to(usable_device(device)).eval()
     meta = getattr(network, 'dataset_meta', None) or getattr(network, '_dataset_meta', None) or {}
-    loaded = LoadedModel(network, classes=tuple(classes or meta.get('classes') or ()) or None)
+    names = classes or meta.get('classes') or imagenet_names(network)
+    loaded = LoadedModel(network, classes=tuple(names or ()) or None)
     timm_config = getattr(network, 'pretrained_cfg', None)
     if timm_config and timm_config.get('input_size'):
         loaded.size = tuple(timm_config['input_size'][1:])
         loaded.mean, loaded.std = timm_config.get('mean', IMAGENET_MEAN), timm_config.get('std', IMAGENET_STD)
     loaded.size, loaded.keep_ratio = _pipeline_size(config) or (_own_size(network) or loaded.size, False)
     return loaded
+
+
+def imagenet_names(network: nn.Module) -> tuple[str, ...] | None:
+    """The class names of a torchvision or timm network with ImageNet's 1 000 outputs, from the host's list, else None.
+
+    The names say what outputs of that number mean in these libraries; a network of theirs that was trained on another
+    set of 1 000 classes brings its own through its checkpoint.
+
+    >>> from torchvision.models import resnet18
+    >>> imagenet_names(resnet18())[1], imagenet_names(resnet18(num_classes=10))
+    ('goldfish', None)
+    """
+    if type(network).__module__.partition('.')[0] not in ('torchvision', 'timm'):
+        return None
+    outputs = [layer.out_features for layer in network.modules() if isinstance(layer, nn.Linear)]
+    if outputs[-1:] != [1000]:
+        return None
+    from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+    short = [name.partition(',')[0] for name in IMAGENET_CATEGORIES]
+    # A bird and a machine are both called crane.
+    return tuple(name if short.count(name) == 1 else f'{name} ({i})' for i, name in enumerate(short))
 
 
 def _empty_samples(count: int) -> list[Any]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +25,19 @@ from mmentropy.evaluation.map_files import OneMap
 from mmentropy.evaluation.offline import MapEvaluation
 from mmentropy.ops.localizing.boxes import center_map
 from mmentropy.ops.mapping.scaling import upsample_map
+from mmentropy.safe_files import write_whole
 from mmentropy.structures import CAMS, GT_BBOXES, GT_LABEL, PRED_LABEL, grid_in_image
 from mmentropy.visualization import ComparisonRow, draw_comparison_grid
 from mmentropy.visualization.visualizer import write_image
 
+#: Both networks of the demo, trained on drawn images by ``mmentropy demo --save-weights FILE``: see docs/demo.md.
+WEIGHTS = Path(__file__).parent / 'demo_weights.pth'
+#: What ``--quick`` tests: so many images, read by the process itself.
+QUICK = {
+    'test_dataloader.dataset.length': 100,
+    'test_dataloader.num_workers': 0,
+    'test_dataloader.persistent_workers': False,
+}
 #: Where a user without boxes would cut a map: the share of its maximum.
 FIXED = 0.2
 
@@ -91,7 +102,11 @@ def configured(model: DemoModel, configs: Path, work_dir: Path, options: Mapping
 
 
 def run_models(
-    configs: Path, work_dir: Path, options: Mapping[str, Any] | None = None, models: Sequence[DemoModel] = MODELS
+    configs: Path,
+    work_dir: Path,
+    options: Mapping[str, Any] | None = None,
+    models: Sequence[DemoModel] = MODELS,
+    weights: Path | None = None,
 ) -> dict[str, tuple[dict[str, float], Runner]]:
     """Train each config once (or resume it), and test each row.
 
@@ -100,24 +115,55 @@ def run_models(
         work_dir: one folder a config inside.
         options: config keys for all.
         models: the rows.
+        weights: a file of :func:`save_weights`, in place of the training.
 
     Returns:
         title → (figures of the test, its runner, whose model reads its maps as the row says).
     """
-    trained: dict[str, Runner] = {}
+    trained = {} if weights is None else read_weights(weights)
     results = {}
     for model in models:
         cfg = configured(model, configs, work_dir, options)
         if model.config not in trained:
-            trained[model.config] = build_runner(cfg)
-            trained[model.config].train()
-        weights = trained[model.config].model.state_dict()
+            runner = build_runner(cfg)
+            runner.train()
+            trained[model.config] = runner.model.state_dict()
         cfg.merge_from_dict(dict(model.options))
         cfg.resume, cfg.custom_hooks = False, []
         runner = build_runner(cfg)
-        runner.model.load_state_dict(weights)
+        runner.model.load_state_dict(trained[model.config])
         results[model.title] = runner.test(), runner
     return results
+
+
+def save_weights(results: Mapping[str, tuple[Any, Runner]], path: Path, models: Sequence[DemoModel] = MODELS) -> None:
+    """The trained networks of :func:`run_models` in one small file of tensors: kernels in half precision."""
+    states = {}
+    for model in models:
+        state = results[model.title][1].model.state_dict()
+        states[model.config] = {key: value.half() if value.ndim > 1 else value for key, value in state.items()}
+    buffer = io.BytesIO()
+    torch.save(states, buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """config → state dict, in single precision.
+
+    Raises:
+        FileNotFoundError, ValueError: for a file that is missing, or is not of :func:`save_weights`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no such file of weights; mmentropy demo --save-weights writes one')
+    try:
+        states = torch.load(path, map_location='cpu', weights_only=True)
+        return {
+            name: {key: value.float() if value.ndim > 1 else value for key, value in state.items()}
+            for name, state in states.items()
+        }
+    except (RuntimeError, AttributeError, pickle.UnpicklingError, EOFError) as error:
+        told = str(error).splitlines()[0]
+        raise ValueError(f'{path}: no weights of mmentropy demo --save-weights ({told})') from None
 
 
 def center_box(runner: Runner) -> dict[str, float]:

@@ -254,7 +254,7 @@ def draw_comparison_grid(
     rows: Sequence[ComparisonRow],
     tile: int = 160,
     alpha: float = 0.5,
-    threshold: float | Mapping[str, float] = 0.2,
+    threshold: float | str | Mapping[str, float | str] = 0.2,
     boxes: bool = True,
     normalize: str = 'minmax',
     marks: bool = False,
@@ -265,7 +265,7 @@ def draw_comparison_grid(
         rows: the images with their maps. The columns are the union of the maps' names, in order of appearance.
         tile: pixels of a tile's longer side.
         alpha: weight of the maps' colours.
-        threshold: for the box of a map, on the normalised map; one for all columns, or one for each.
+        threshold: for the box of a map, on the normalised map, or a rule; one for all columns, or one for each.
         boxes: draw the true (green) and the found (red) box.
         normalize: see :func:`draw_localization_panel`.
         marks: put ✓ or ✗ and the IoU of the box with the truth before each caption, and a legend below.
@@ -292,7 +292,7 @@ def draw_comparison_grid(
             if name in row.maps:
                 cam = upsample_map(row.maps[name], full, normalize=normalize, grid=row.grids.get(name))
                 picture = draw_boxes(blend_map(canvas, cam, alpha), true, GT_COLOR)
-                cut = threshold if isinstance(threshold, float | int) else threshold[name]
+                cut = threshold[name] if isinstance(threshold, Mapping) else threshold
                 read = boxes_from_map(cam, cut) if boxes else np.zeros((0, 4))
                 picture = draw_boxes(picture, read)
                 caption = f'{mark(read, true)} {caption}' if marks and len(true) else caption

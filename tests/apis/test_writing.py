@@ -39,7 +39,7 @@ def test_files_hold_what_was_found(tmp_path):
     assert coco['categories'] == [{'id': 1, 'name': 'b'}, {'id': 3, 'name': 'ß "d"'}]
     mask = cv2.imread(str(tmp_path / 'masks/sub/x.jpg.3.png'), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(mask > 0, found.masks[0])
-    assert cv2.imread(str(tmp_path / 'overlays/sub/x.jpg.1.jpg')).shape == (60, 60, 3)
+    assert cv2.imread(str(tmp_path / 'overlays/sub/x.jpg.1.jpg')).shape == (299 + 20, 448, 3)  # enlarged
     assert not list(tmp_path.rglob('*.part'))
     with pytest.raises(ValueError, match='unknown kind'):
         ResultWriter(tmp_path, ('pictures',))

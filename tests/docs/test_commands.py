@@ -27,6 +27,7 @@ import setuptools
 from doc_blocks import ROOT, Block, Command, blocks, commands, inline_commands, is_shell
 from mmengine.config import Config
 
+from mmentropy.commands.dispatch import COMMANDS, further_commands
 from mmentropy.engine.config_options import RUN_GROUPS
 from mmentropy.engine.startup import load_config
 from mmentropy.segmentation.pipeline import PIPELINE_GROUPS
@@ -34,7 +35,7 @@ from mmentropy.segmentation.pipeline import PIPELINE_GROUPS
 #: Words that stand for something of the reader's.
 PLACEHOLDERS = {'CONFIG', 'CKPT', 'MAPS', 'DIR', 'WORK_DIR', 'PARTITION', 'JOB_NAME', 'MAPS.json'}
 #: Packages beside our own requirements that a page tells the reader to install.
-OTHER_PACKAGES = {'onedl-mim', 'pre-commit', 'pydensecrf2', 'onnxruntime', 'lmdb'}
+OTHER_PACKAGES = {'onedl-mim', 'torch', 'torchvision', 'pre-commit', 'pydensecrf2', 'onnxruntime', 'lmdb'}
 HOST_KEYS = {'type', '_delete_', '_scope_', 'init_cfg'}
 
 SHELL: dict[str, list[Block]] = defaultdict(list)
@@ -98,7 +99,8 @@ def check_tool(script: str, words: list[str], sandbox: Path, monkeypatch) -> Non
         options = getattr(arguments, 'eval_options' if option.startswith('eval_config') else 'cfg_options', None)
         for path in paths:
             # Every override is a key that the config or its types know.
-            load_config(str(sandbox / path), options, PIPELINE_GROUPS if 'seg_pipeline' in script else RUN_GROUPS)
+            file = str(path) if '::' in str(path) else str(sandbox / path)
+            load_config(file, options, PIPELINE_GROUPS if 'seg_pipeline' in script else RUN_GROUPS)
 
 
 def check_python(command: Command, sandbox: Path, monkeypatch) -> None:
@@ -161,6 +163,9 @@ def check_pip(command: Command, sandbox: Path, monkeypatch) -> None:
     ours = setup_arguments(monkeypatch)
     known = {re.split(r'[<>=\[]', name)[0] for group in ours['extras_require'].values() for name in group}
     known |= set(ours['install_requires']) | OTHER_PACKAGES | {ours['name'], '.'}
+    if command.words[1] == 'wheel':
+        assert command.words[-1] == '.'
+        return
     assert command.words[1] == 'install'
     if any(re.search('[<>=]', word) for word in command.words):  # what `make install` runs, too
         lines = re.findall(r'pip install --quiet (.+)', (ROOT / 'Makefile').read_text())
@@ -170,17 +175,40 @@ def check_pip(command: Command, sandbox: Path, monkeypatch) -> None:
     for word in words:
         if word in ('-c', '-r'):
             assert (ROOT / next(words)).is_file()
+        elif word == '--index-url':
+            assert f'{next(words)}/'.startswith('https://download.pytorch.org/whl/')
+        elif '.whl' in word:
+            extra = re.fullmatch(rf'dist/{ours["name"]}-{re.escape(ours["version"])}-py3-none-any\.whl\[(\w+)\]', word)
+            assert extra[1] in ours['extras_require']
         elif word != '-e':
             name, extras = re.fullmatch(r'([\w.-]+)(?:\[([\w,]+)\])?', word).groups()
             assert name in known, f'{name} is no requirement of ours'
             assert not extras or set(extras.split(',')) <= set(ours['extras_require']), extras
 
 
+def check_command(command: Command, sandbox: Path, monkeypatch) -> None:
+    """``mmentropy NAME …`` is a script under ``tools/``."""
+    name, *words = command.words[1:]
+    if name in ('--help', '--version'):
+        return
+    script, _ = {**further_commands(), **COMMANDS}[name]
+    check_tool(f'tools/{script}', words, sandbox, monkeypatch)
+
+
+def check_eval(command: Command, sandbox: Path, monkeypatch) -> None:
+    """Only completion is loaded so."""
+    assert re.fullmatch(r'\$\(mmentropy completion (bash|zsh)\)', command.words[1])
+
+
 def check_mim(command: Command, sandbox: Path, monkeypatch) -> None:
-    """mim hands the arguments to the host's own script: does that accept them?"""
+    """mim hands the arguments to a script of ours or the host's: does that accept them?"""
     import mmpretrain
 
     _, action, package, config, *rest = command.words
+    if package == 'mmentropy':
+        words = [f'tools/{config}.py', *rest] if action == 'run' else [f'tools/{action}.py', config, *rest]
+        check_tool(words[0], words[1:], sandbox, monkeypatch)
+        return
     assert package == 'mmpretrain'
     if '--checkpoint' in rest:
         at = rest.index('--checkpoint')
@@ -219,6 +247,8 @@ KINDS: dict[str, Callable] = {
     r'make': check_make,
     r'pip': check_pip,
     r'mim': check_mim,
+    r'mmentropy': check_command,
+    r'eval': check_eval,
     r'\.': check_activate,
     r'pre-commit': check_pre_commit,
     r'export': check_export,

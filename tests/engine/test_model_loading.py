@@ -15,7 +15,7 @@ pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
 from mmcv.image import rescale_size
 from mmengine.config import Config
 
-from mmentropy.engine.model_loading import LoadedModel, _pipeline_size, load_model
+from mmentropy.engine.model_loading import LoadedModel, _pipeline_size, imagenet_names, load_model
 
 RESNET = {'type': 'ResNet', 'depth': 18, 'base_channels': 8, 'stem_channels': 8}
 SEGMENTOR = {
@@ -141,3 +141,14 @@ def test_a_preprocessor_of_one_size_says_which():
         loaded.inputs([np.zeros((64, 64, 3), np.uint8)])
     loaded.fix_size((96, 128))
     assert loaded.inputs([np.zeros((64, 64, 3), np.uint8)]).shape == (1, 3, 96, 128)
+
+
+def test_networks_of_torchvision_and_timm_know_imagenets_names():
+    from torchvision.models import mobilenet_v3_small
+
+    names = imagenet_names(mobilenet_v3_small())
+    assert (len(names), len(set(names))) == (1000, 1000)
+    assert (names[0], names[207], names[517]) == ('tench', 'golden retriever', 'crane (517)')
+    assert load_model(mobilenet_v3_small()).classes == names
+    assert load_model(mobilenet_v3_small(num_classes=7)).classes is None
+    assert load_model(nn.Sequential(nn.Flatten(), nn.Linear(12, 1000))).classes is None  # whose outputs mean anything

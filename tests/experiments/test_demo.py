@@ -91,3 +91,31 @@ def test_titles_fit_their_columns():
 
     for model in demo.MODELS:
         assert _fit(model.title, 196, _font(14)) == model.title
+
+
+def test_weights_are_kept_and_read(results, tmp_path):
+    """Half precision holds 11 bits of each number."""
+    demo.save_weights(results, tmp_path / 'weights.pth')
+    for model in demo.MODELS:
+        read = demo.read_weights(tmp_path / 'weights.pth')[model.config]
+        state = results[model.title][1].model.state_dict()
+        assert list(read) == list(state)
+        for key, value in state.items():
+            assert read[key].dtype == value.dtype
+            torch.testing.assert_close(read[key], value, rtol=2**-11, atol=1e-7)
+    with pytest.raises(FileNotFoundError, match='--save-weights writes one'):
+        demo.read_weights(tmp_path / 'none.pth')
+    (tmp_path / 'broken.pth').write_bytes(b'PK\x03\x04 no zip')
+    with pytest.raises(ValueError, match='no weights of mmentropy demo'):
+        demo.read_weights(tmp_path / 'broken.pth')
+
+
+def test_the_package_brings_trained_networks(tmp_path):
+    """Ten classes: chance is 10 %. They are tensors, and nothing that runs code."""
+    assert demo.WEIGHTS.stat().st_size < 3e6
+    options = {**demo.QUICK, 'test_dataloader.dataset.length': 50}
+    results = demo.run_models(CONFIGS, tmp_path, options, weights=demo.WEIGHTS)
+    found = {title: values for title, (values, _) in results.items()}
+    assert all(values['accuracy/top1'] > 50 for values in found.values())
+    usual, certain, _ = found.values()
+    assert usual['accuracy/top1'] == certain['accuracy/top1']
