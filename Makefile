@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(FAMILY)
 # The tested pins belong to the maintained family; the original one brings its own, older partners.
 CONSTRAINTS := $(if $(filter onedl,$(FAMILY)),-c requirements/constraints.txt)
+TORCH_OF_FAMILY := $(if $(filter onedl,$(FAMILY)),torch,'torch<2.6')
 JOBS ?= 2
 
 .PHONY: install demo test lint format bench docs clean
@@ -32,8 +33,7 @@ $(STAMP): setup.py requirements/constraints.txt
 	    { echo "error: mmentropy needs Python 3.10 or newer, $(PYTHON) is older; set PYTHON=python3.11, say"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 ifneq ($(TORCH),)
-	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --index-url $(TORCH_INDEX) \
-	    $(if $(filter openmmlab,$(FAMILY)),'torch<2.6',torch) torchvision
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --index-url $(TORCH_INDEX) $(TORCH_OF_FAMILY) torchvision
 endif
 ifeq ($(FAMILY),openmmlab)
 	@# mmcv's set-up needs old setuptools, and finds torch to compile its operators with only outside of pip's own

@@ -107,6 +107,8 @@ def check_python(command: Command, sandbox: Path, monkeypatch) -> None:
     script, *words = command.words[1:]
     if script == '-c':
         exec(compile(words[0], 'the manual', 'exec'), {})
+    elif script == '-m' and words[0] == 'mmentropy':
+        assert words[1:] == []
     elif script == '-m' and words[0] == 'pytest':
         assert all((ROOT / word).exists() for word in words[1:] if word.startswith('tests'))
     else:
@@ -197,7 +199,7 @@ def check_command(command: Command, sandbox: Path, monkeypatch) -> None:
 
 def check_eval(command: Command, sandbox: Path, monkeypatch) -> None:
     """Only completion is loaded so."""
-    assert re.fullmatch(r'\$\(mmentropy completion (bash|zsh)\)', command.words[1])
+    assert re.fullmatch(r'\$\(mmentropy completion (bash|zsh)\)', ' '.join(command.words[1:]).strip('"'))
 
 
 def check_mim(command: Command, sandbox: Path, monkeypatch) -> None:
