@@ -18,6 +18,7 @@ from .dataset_building import build_dataset, dataloader_of
 from .devices import usable_device
 from .downloads import DownloadError
 from .epoch_seed import EpochSeedHook
+from .metric_model_hook import MetricModelHook
 from .minmax_hook import MinMaxScheduleHook
 from .progress import ProgressHook, progress_bar
 from .short_log import run_header
@@ -39,6 +40,7 @@ __all__ = [
     'EpochSeedHook',
     'EpochTrainLoop',
     'IterTrainLoop',
+    'MetricModelHook',
     'MinMaxScheduleHook',
     'ProgressHook',
     'StopSignalHook',

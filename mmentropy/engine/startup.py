@@ -28,6 +28,7 @@ from .checkpoint import check_whole, latest_whole, torch_version, trust_checkpoi
 from .class_count import ClassCountHook
 from .compiling import compile_what_goes
 from .config_options import RUN_GROUPS, Takes, merge_options
+from .metric_model_hook import MetricModelHook
 from .short_log import ShortLogRunner
 
 #: Our configs: in a wheel files, in a clone a link to ``configs/``.
@@ -236,4 +237,5 @@ def build_runner(cfg: Config, trust_checkpoint: bool = False, verbose: bool = Fa
     kind = Runner if verbose else ShortLogRunner
     runner = RUNNERS.build(cfg) if cfg.get('runner_type') else kind.from_cfg(cfg)
     runner.register_hook(ClassCountHook())
+    runner.register_hook(MetricModelHook())
     return runner

@@ -8,6 +8,7 @@ from .box_localization import BoxLocalizationMetric
 from .dice import DiceMetric
 from .entropy_metric import EntropyMetric
 from .error_analysis import ErrorAnalysisMetric
+from .faithfulness_metric import FaithfulnessMetric
 from .grid_pointing import GridPointingMetric
 from .imagenet_errors import ImageNetErrorMetric
 from .part_coverage import PartCoverageMetric
@@ -27,6 +28,7 @@ __all__ = [
     'DiceMetric',
     'EntropyMetric',
     'ErrorAnalysisMetric',
+    'FaithfulnessMetric',
     'GridPointingMetric',
     'ImageNetErrorMetric',
     'PartCoverageMetric',

@@ -10,14 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-
-def last_tensor(output: object) -> Tensor | None:
-    """The tensor of a layer's output: itself, or the last one of a tuple (a backbone's stages, deepest last)."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, tuple | list):
-        return next((given for item in reversed(output) if (given := last_tensor(item)) is not None), None)
-    return None
+from mmentropy.ops.network_outputs import last_tensor, raw_scores
 
 
 def with_last_tensor(output: object, tensor: Tensor) -> object:
@@ -36,14 +29,7 @@ def run(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: when the model gives something else.
     """
-    out = model(images)
-    if isinstance(out, dict):  # torchvision's segmentation models
-        out = out.get('out', out.get('logits'))
-    out = out if isinstance(out, Tensor) else last_tensor(out)
-    if out is None or out.ndim not in (2, 4):
-        given = 'no tensor' if out is None else f'a tensor of shape {tuple(out.shape)}'
-        raise ValueError(f'{type(model).__name__} must give (N, C) logits or (N, C, H, W) class maps, it gave {given}')
-    return out
+    return raw_scores(model(images), type(model).__name__)
 
 
 @contextmanager

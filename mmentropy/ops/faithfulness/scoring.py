@@ -1,0 +1,230 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""What a model says of altered images: one number an image, many images a forward pass, each asked once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from mmentropy.ops.network_outputs import raw_scores
+
+#: A network: (N, 3, H, W) images to (N, C) logits, plain or in a tuple, list or dict.
+Model = Callable[[Tensor], object]
+#: From logits (N, C) and classes (N,) to scores (N,).
+ScoreFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+def _softmax(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.float().softmax(1).gather(1, classes[:, None])[:, 0]
+
+
+def _sigmoid(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.float().gather(1, classes[:, None])[:, 0].sigmoid()
+
+
+def _logit(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.float().gather(1, classes[:, None])[:, 0]
+
+
+#: What is asked of a class: its probability, or its logit.
+SCORES: dict[str, ScoreFunction] = {'softmax': _softmax, 'sigmoid': _sigmoid, 'logit': _logit}
+
+
+def score_function(score: str | ScoreFunction) -> ScoreFunction:
+    """One of :data:`SCORES` by its name, or a function as it is.
+
+    Raises:
+        ValueError: for another name.
+
+    >>> score_function('sigmoid')(torch.zeros(1, 3), torch.tensor([2]))
+    tensor([0.5000])
+    """
+    if callable(score):
+        return score
+    if score not in SCORES:
+        raise ValueError(f'score must be one of {", ".join(SCORES)} or a function of logits and classes, got {score!r}')
+    return SCORES[score]
+
+
+def class_logits(model: Model, images: Tensor, score: str | ScoreFunction = 'softmax') -> Tensor:
+    """(N, C) logits of a batch.
+
+    Raises:
+        ValueError: when the model gives no (N, C) tensor, or a softmax of one class, which is 1 for every image.
+    """
+    logits = raw_scores(model(images), type(model).__name__)
+    if logits.ndim != 2 or len(logits) != len(images):
+        raise ValueError(
+            f'{type(model).__name__} must give (N, C) logits to be asked about an image, it gave {tuple(logits.shape)} '
+            f'for {len(images)} image(s)'
+        )
+    if logits.shape[1] == 1 and score == 'softmax':
+        raise ValueError(
+            f"{type(model).__name__} has one class, whose softmax is 1 for every image: take score='sigmoid' or 'logit'"
+        )
+    return logits
+
+
+def check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
+    """(N,) long classes, or the predicted ones for None.
+
+    Raises:
+        ValueError: for another shape, or a class that the model does not have.
+    """
+    if classes is None:
+        return logits.argmax(1)
+    classes = torch.as_tensor(classes, device=logits.device)
+    if classes.shape != logits.shape[:1] or classes.is_floating_point():
+        raise ValueError(
+            f'classes must be whole numbers, one an image ({len(logits)}), got {classes.dtype} {tuple(classes.shape)}'
+        )
+    wrong = classes[(classes < 0) | (classes >= logits.shape[1])]
+    if len(wrong):
+        raise ValueError(f'class {int(wrong[0])} does not exist: the model has the classes 0 to {logits.shape[1] - 1}')
+    return classes.long()
+
+
+def check_maps(images: Tensor, maps: Tensor, unit: bool = False, ordered: bool = False) -> Tensor:
+    """Maps that fit their images, as float32 on their device.
+
+    Args:
+        images: (N, 3, H, W).
+        maps: (N, H, W), at the images' size.
+        unit: the image is seen through the map, whose values lie in [0, 1].
+        ordered: the map ranks pixels, so it is not constant.
+
+    Raises:
+        ValueError: in one sentence that names the first wrong row of the batch.
+
+    >>> check_maps(torch.zeros(1, 3, 2, 2), torch.ones(1, 2, 2), unit=True).shape
+    torch.Size([1, 2, 2])
+    """
+    if images.ndim != 4 or not len(images):
+        raise ValueError(f'images must be a batch (N, 3, H, W) with N > 0, got {tuple(images.shape)}')
+    if not isinstance(maps, Tensor) or maps.shape != images.shape[:1] + images.shape[2:]:
+        given = tuple(maps.shape) if hasattr(maps, 'shape') else type(maps).__name__
+        wanted = (len(images), *images.shape[2:])
+        raise ValueError(
+            f'maps must be a tensor {wanted}, one map an image and as large, got {given}: draw them with draw_maps'
+        )
+    maps = maps.detach().to(images.device, torch.float32)
+    low, high = maps.flatten(1).amin(1), maps.flatten(1).amax(1)
+    _name_first(~torch.isfinite(high - low), 'holds NaN or infinite values; every pixel needs a finite value')
+    if unit:
+        outside = (low < -1e-6) | (high > 1 + 1e-6)
+        _name_first(outside, 'is not within [0, 1], as an image is seen through it: bring it there by normalize_map')
+    if ordered:
+        _name_first(high <= low, 'is constant and ranks no pixel before another: leave it out')
+    return maps
+
+
+def _name_first(wrong: Tensor, fault: str) -> None:
+    if wrong.any():
+        raise ValueError(f'map {int(wrong.nonzero()[0])} of the batch {fault}')
+
+
+def constant_maps(maps: Tensor) -> Tensor:
+    """(N,) bool: maps (N, H, W) that have one value throughout, and rank nothing.
+
+    >>> constant_maps(torch.tensor([[[1.0, 1.0]], [[0.0, 1.0]]]))
+    tensor([ True, False])
+    """
+    return maps.flatten(1).amin(1) == maps.flatten(1).amax(1)
+
+
+def image_scores(
+    model: Model,
+    images: Tensor,
+    classes: Tensor | None = None,
+    score: str | ScoreFunction = 'softmax',
+    batch_size: int = 32,
+) -> tuple[Tensor, Tensor]:
+    """Scores (N,) of the images themselves and the classes (N,) that were asked about: the predicted ones for None.
+
+    >>> image_scores(lambda x: x[:, :, 0, 0], torch.tensor([[[[0.0]], [[2.0]], [[1.0]]]]), score='logit')
+    (tensor([2.]), tensor([1]))
+    """
+    if batch_size < 1:
+        raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
+    with torch.no_grad():
+        logits = torch.cat([class_logits(model, part, score) for part in images.split(batch_size)])
+        classes = check_classes(classes, logits)
+        return score_function(score)(logits, classes).float(), classes
+
+
+class Alteration(ABC):
+    """A series of altered copies of each image of a batch, made when they are asked for.
+
+    Attributes:
+        count: copies of an image, in the order in which they are altered further and further.
+    """
+
+    count: int = 1
+
+    @abstractmethod
+    def make(self, images: Tensor, rows: Tensor, steps: Tensor) -> Tensor:
+        """Copies (B, C, H, W): of row ``rows[b]`` of the batch ``images``, at step ``steps[b]``."""
+
+
+def alteration_scores(
+    model: Model,
+    images: Tensor,
+    classes: Tensor,
+    alterations: Mapping[str, Alteration],
+    score: str | ScoreFunction = 'softmax',
+    batch_size: int = 32,
+) -> dict[str, Tensor]:
+    """Scores of all altered copies of a batch of images: copies of several images and series share a forward pass.
+
+    The first steps of all series come first.
+
+    Args:
+        model: the network.
+        images: (N, 3, H, W) network inputs.
+        classes: (N,) the class that is asked about.
+        alterations: name → series.
+        score: of :data:`SCORES`, or a function of logits and classes.
+        batch_size: copies in a forward pass.
+
+    Returns:
+        name → (N, count) float32, on the images' device.
+
+    >>> class Brighter(Alteration):
+    ...     count = 2
+    ...     def make(self, images, rows, steps):
+    ...         return images[rows] + steps[:, None, None, None]
+    >>> model = lambda x: torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1)
+    >>> alteration_scores(model, torch.ones(2, 3, 4, 4), torch.tensor([0, 1]), {'all': Brighter()}, 'logit')
+    {'all': tensor([[ 1.,  2.],
+            [-1., -2.]])}
+    """
+    function = score_function(score)
+    out = {name: images.new_empty((len(images), one.count), dtype=torch.float32) for name, one in alterations.items()}
+    for jobs in _batches(alterations, len(images), batch_size, images.device):
+        parts = [alterations[name].make(images, rows, steps) for name, rows, steps in jobs]
+        rows = torch.cat([rows for _, rows, _ in jobs])
+        with torch.no_grad():
+            found = function(class_logits(model, torch.cat(parts), score), classes[rows]).detach().float()
+        for (name, rows, steps), scores in zip(jobs, found.split([len(part) for part in parts])):
+            out[name][rows, steps] = scores
+    return out
+
+
+def _batches(
+    alterations: Mapping[str, Alteration], images: int, batch_size: int, device: torch.device
+) -> Iterator[list[tuple[str, Tensor, Tensor]]]:
+    """Jobs (series, rows, steps) of each forward pass, the first steps first."""
+    jobs = [
+        (step, name, row) for name, one in alterations.items() for step in range(one.count) for row in range(images)
+    ]
+    order = {name: number for number, name in enumerate(alterations)}
+    jobs.sort(key=lambda job: (job[0], order[job[1]], job[2]))
+    for start in range(0, len(jobs), batch_size):
+        by_name: dict[str, list[tuple[int, int]]] = {}
+        for step, name, row in jobs[start : start + batch_size]:
+            by_name.setdefault(name, []).append((row, step))
+        tables = {name: torch.tensor(pairs, device=device) for name, pairs in by_name.items()}
+        yield [(name, table[:, 0], table[:, 1]) for name, table in tables.items()]
