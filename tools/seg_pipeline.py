@@ -6,19 +6,31 @@ Every stage is a command of its own: ``--stages crf`` runs that one alone.
 
 import argparse
 import logging
+from pathlib import Path
 
 from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
+from mmentropy.engine.tasks import LAUNCHERS, Workers
+from mmentropy.processes import children_die_with_us
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='pipeline config')
     parser.add_argument('--work-dir', help='one folder a stage inside (default: work_dirs/voc/<config name>)')
+    parser.add_argument(
+        '--branch', metavar='NAME', help='work in <work dir>@NAME, which takes from it what is the same'
+    )
     parser.add_argument('--stages', nargs='+', metavar='NAME', help='only these stages')
     parser.add_argument('--from', dest='start', metavar='NAME', help='this stage and those after it')
+    parser.add_argument(
+        '--redo', nargs='+', default=(), metavar='NAME', help='make these and what reads from them anew'
+    )
+    parser.add_argument('--keep', nargs='+', default=(), metavar='NAME', help='take these as they are')
     parser.add_argument('--dry-run', action='store_true', help='print the plan with estimated time and disk')
     parser.add_argument('--jobs', type=positive_int, default=1, help='processes of the stages that work image by image')
-    parser.add_argument('--shard', metavar='I/N', help='work on every N-th image from the I-th only, I from 0')
+    parser.add_argument('--shard', metavar='I/N', help='the I-th of N processes that work in this folder, I from 0')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='who has started the processes')
+    parser.add_argument('--seed', type=int, help='of the random numbers of every training')
     parser.add_argument('--data-root', help="folder in the layout of VOC2012, in place of the config's")
     parser.add_argument('--device', help='of the networks (default: the GPU where there is one)')
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
@@ -26,12 +38,23 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """``I/N``."""
-    part, _, parts = (text or '0/1').partition('/')
+def choose_workers(args: argparse.Namespace) -> Workers:
+    """Who works: a launcher's processes, or ``--shard I/N``."""
+    if args.shard is None:
+        return Workers.of(args.launcher, args.jobs)
+    part, _, parts = args.shard.partition('/')
+    if args.launcher != 'none':
+        raise ValueError(f'--shard and --launcher {args.launcher} both say who works; leave one of them out')
     if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
-        raise ValueError(f'--shard wants I/N with 0 <= I < N, got {text!r}')
-    return int(part), int(parts)
+        raise ValueError(f'--shard wants I/N with 0 <= I < N, got {args.shard!r}')
+    # Processes that were started by hand find one another as torchrun's do: through the folder.
+    return Workers('torchrun' if int(parts) > 1 else 'none', args.jobs, int(part), int(parts))
+
+
+def work_dir(args: argparse.Namespace) -> Path:
+    """The folder of the run, or of its branch."""
+    folder = Path(args.work_dir or Path('work_dirs/voc') / Path(args.config).stem)
+    return folder.with_name(f'{folder.name}@{args.branch}') if args.branch else folder
 
 
 @one_sentence_errors
@@ -44,14 +67,15 @@ def main() -> None:
     options = dict(args.cfg_options or {})
     if args.data_root:
         options['data.root'] = args.data_root
-    context = {'jobs': args.jobs, 'quiet': args.quiet, 'shard': parse_shard(args.shard)}
+    context = {'jobs': args.jobs, 'quiet': args.quiet, 'workers': choose_workers(args)}
     if args.device:
         context['device'] = args.device
-    pipeline = SeedPipeline.from_config(args.config, args.work_dir, options, **context)
+    pipeline = SeedPipeline.from_config(args.config, work_dir(args), options, args.seed, **context)
     if args.dry_run:
         print_plan(pipeline.plan(args.stages, args.start))
     else:
-        print_results(pipeline.run(args.stages, args.start))
+        children_die_with_us()
+        print_results(pipeline.run(args.stages, args.start, args.redo, args.keep))
 
 
 if __name__ == '__main__':

@@ -1,20 +1,25 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """One training run of a host in a process of its own: ``python -m mmentropy.segmentation.host_run CONFIG``.
 
-mmengine keeps scope, message hub and visualizer in globals, so the runs of two hosts do not share a process.
+mmengine keeps scope, message hub and visualizer in globals, so the runs of two hosts do not share a process. It holds
+its folder as long as it works, and its data workers end with it.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 from mmentropy.engine import build_runner, load_config, one_sentence_errors
+from mmentropy.processes import children_die_with_us, one_owner
 
 
 @one_sentence_errors
 def main() -> None:
-    cfg = load_config(sys.argv[1])
-    build_runner(cfg).train()
+    children_die_with_us()
+    config = Path(sys.argv[1])
+    with one_owner(config.parent / '.training', 'training', 'wait for it to end'):
+        build_runner(load_config(str(config))).train()
 
 
 if __name__ == '__main__':

@@ -19,13 +19,13 @@ from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.mapping.views import view_size, views_of
-from mmentropy.ops.seeding.seed_curve import dataset_curve
+from mmentropy.ops.seeding.seed_curve import seed_curve, seed_histogram
 from mmentropy.ops.seeding.seeds import scale_to_peak
 from mmentropy.registry import STAGES
 
 from .files import ImageMaps
 from .foreign_maps import read_foreign, read_sec
-from .stage import Context, PerImageStage, one_sentence
+from .stage import Context, PerImageStage, one_sentence, pack_counts, unpack_counts
 
 #: images (B, 3, H, W) uint8 RGB → class maps (B, C, h, w) as they are read, location entropy (B, h, w) in nats, and
 #: where the locations look in these images
@@ -143,6 +143,8 @@ def multi_scale_maps(
 class MapStage(PerImageStage):
     """Writes class maps and measures them over all background thresholds in one pass."""
 
+    MEASURES = True
+
     def __init__(self, name: str = 'maps', source: str | None = None, threshold: float = 0.15) -> None:
         super().__init__(name, source)
         self.threshold = threshold
@@ -150,27 +152,36 @@ class MapStage(PerImageStage):
     def ids(self, ctx: Context) -> list[str]:
         return ctx.data.ids()  # the source is no per-image stage
 
-    def evaluate(self, ctx: Context) -> dict[str, Any]:
+    @property
+    def thresholds(self) -> np.ndarray:
+        """Where the maps are measured: :data:`THRESHOLDS`, and the fixed one."""
+        return np.union1d(THRESHOLDS, [self.threshold])
+
+    def measure(self, ctx: Context, keys: Sequence[str]) -> Any:
+        classes, thresholds = ctx.data.num_classes + 1, self.thresholds
+        total = np.zeros((classes, classes - 1, len(thresholds) + 1), np.int64)
+        for key in keys:
+            stored = ImageMaps.load(self.output(ctx, key))
+            try:
+                truth = ctx.data.mask(key, stored.size)
+            except ValueError:
+                continue
+            if truth is not None:
+                scores = scale_to_peak(resize_map(stored.maps, stored.size, 'bilinear'))
+                total += seed_histogram(scores, stored.labels, truth, thresholds, classes)
+        return pack_counts(total)
+
+    def summarise(self, ctx: Context, shares: list[Any]) -> dict[str, Any]:
         """mIoU of the maps over the threshold ``threshold``, and at the best one."""
-
-        def triples() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-            for path in self.outputs(ctx):
-                stored = ImageMaps.load(path)
-                try:
-                    truth = ctx.data.mask(path.stem, stored.size)
-                except ValueError:
-                    continue
-                if truth is not None:
-                    yield scale_to_peak(resize_map(stored.maps, stored.size, 'bilinear')), stored.labels, truth
-
-        thresholds = np.union1d(THRESHOLDS, [self.threshold])
-        curve = dataset_curve(triples(), thresholds, ctx.data.num_classes + 1)
+        thresholds = self.thresholds
+        curve = seed_curve(sum(unpack_counts(share) for share in shares), thresholds)
         if not np.isfinite(curve.miou).any():
             return {'mIoU': None}
         at = int(np.argmin(np.abs(thresholds - self.threshold)))
         best, value = curve.best
         return {
             'mIoU': round(100 * float(curve.miou[at]), 2),
+            'IoU': [None if np.isnan(v) else round(100 * float(v), 2) for v in curve.iou[at]],
             'threshold': self.threshold,
             'best_mIoU': round(100 * value, 2),
             'best_threshold': round(best, 3),
@@ -220,6 +231,15 @@ class ClassMaps(MapStage):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_model': None}  # each process loads its own
+
+    def depends(self, ctx: Context) -> dict[str, str]:
+        files = {str(path): ctx.digests.of(Path(path)) for path in (self.config, self.checkpoint) if path}
+        if self.grid == 'measured':
+            files['first images'] = ctx.digests.of_all(map(ctx.data.image_path, ctx.data.ids()[:MEASURED_IMAGES]))
+        return {**super().depends(ctx), **files}
+
+    def made_from(self, ctx: Context, key: str) -> list[Path]:
+        return [ctx.data.image_path(key)]
 
     def model(self, ctx: Context) -> MapModel:
         """The maps' network, loaded once."""
@@ -299,6 +319,14 @@ class ForeignMaps(MapStage):
         super().__init__(name, source, threshold)
         self.folder, self.file_format, self.id_list = folder, file_format, id_list
         self._cues: dict | None = None
+
+    def depends(self, ctx: Context) -> dict[str, str]:
+        files = [self.folder, self.id_list] if self.file_format == 'sec' else []
+        return {**super().depends(ctx), **{str(path): ctx.digests.of(Path(path)) for path in files if path}}
+
+    def made_from(self, ctx: Context, key: str) -> list[Path]:
+        image = [ctx.data.image_path(key)]
+        return image if self.file_format == 'sec' else [*image, Path(self.folder, f'{key}.npy')]
 
     def process(self, ctx: Context, key: str) -> None:
         size = ctx.data.image(key).shape[:2]

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
+import os
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,14 @@ from mmengine.config import ConfigDict
 from mmentropy import __version__
 from mmentropy.datasets.preparing.voc_export import export_voc
 from mmentropy.engine.startup import load_config
+from mmentropy.processes import one_owner
 from mmentropy.registry import STAGES
-from mmentropy.safe_files import load_json, remove_partial, write_whole
+from mmentropy.safe_files import remove_partial, write_whole
 
-from .stage import Context, Stage
+from .digests import Digests, differing, digest_of
+from .records import MARK, StageRecord, read_json, write_json
+from .stage import ATTEMPT, SHARES, Context, PerImageStage, Stage, first_does
+from .training import Training
 from .voc_folder import VOCFolder
 
 logger = logging.getLogger(__name__)
@@ -32,32 +38,17 @@ PIPELINE_GROUPS = {
     'stages.*.options*': (dict,),  # keys of the stage's own config, checked when that is read
 }
 MANIFEST = 'manifest.json'
-MARK = 'stage.json'
 #: A folder with such files holds work that must not be mixed.
 OUTPUTS = ('.npz', '.png', '.pth')
-
-
-def digest(path: Path) -> str:
-    """Hash of a file's content."""
-    blake = hashlib.blake2b(digest_size=12)
-    with open(path, 'rb') as file:
-        while chunk := file.read(1 << 20):
-            blake.update(chunk)
-    return blake.hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty if there is no such file.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    return load_json(path, 'remove it, and its stage is checked again') if path.is_file() else {}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write it whole, readable."""
-    write_whole(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+#: ``<base>@<branch>``: a work dir that takes from its base what is the same.
+BRANCH = '@'
+LOCK = '.lock'
+#: Seconds to wait for another process of the run that looks through a folder.
+WAIT = 600.0
+#: What there is to do in a stage.
+NOTHING, MEASURE, EVERYTHING = 'nothing', 'measure', 'everything'
+#: Fields of a stage's record that the manifest has, too.
+TOLD = ('hash', 'stage', 'settings', 'inputs', 'seconds', 'version', 'result')
 
 
 def list_stages(stages: Mapping[str, dict[str, Any]] | Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -87,8 +78,12 @@ def list_stages(stages: Mapping[str, dict[str, Any]] | Sequence[dict[str, Any]])
 class SeedPipeline:
     """Runs stages in order and keeps ``manifest.json``.
 
-    Each stage has a folder with its outputs and ``stage.json`` (hash of its settings, of its sources' and of the data).
-    A stage is skipped while hash and outputs are intact; a folder with outputs of *other* settings is refused.
+    Each stage has a folder with its outputs and ``stage.json``: the hash of its settings and its sources', hashes of
+    what it was made from, image by image, and of its outputs. A stage is skipped while all of them hold. Where an
+    image, a label, a true mask or weights have changed, what depends on them is done again, and so is what failed; a
+    training says so and asks. A folder with outputs of *other* settings is refused, unless they are to be redone.
+
+    A work dir ``x@name`` is a branch: it takes from ``x`` what is the same there, and writes nothing to it.
 
     Args:
         stages: settings of stages by their names, in order, or a list of them; ``source`` is the stage before where it
@@ -105,7 +100,7 @@ class SeedPipeline:
     """
 
     def __init__(self, stages: Mapping[str, dict[str, Any]] | Sequence[dict[str, Any]], ctx: Context) -> None:
-        self.ctx = ctx
+        self.ctx, self.started = ctx, time.time()
         self.stages: list[Stage] = []
         self.settings: dict[str, dict[str, Any]] = {}
         for number, settings in enumerate(list_stages(stages)):
@@ -122,7 +117,12 @@ class SeedPipeline:
 
     @classmethod
     def from_config(
-        cls, path: str | Path, work_dir: str | Path | None = None, options: dict | None = None, **context: Any
+        cls,
+        path: str | Path,
+        work_dir: str | Path | None = None,
+        options: dict | None = None,
+        seed: int | None = None,
+        **context: Any,
     ) -> SeedPipeline:
         """Build from a pipeline config (``data`` and ``stages``).
 
@@ -130,6 +130,7 @@ class SeedPipeline:
             path: of the config; configs of training stages are relative to its folder.
             work_dir: ``work_dirs/voc/<name of the config>`` by default.
             options: keys to override.
+            seed: of the random numbers of every training; None leaves that to their configs.
             **context: further fields of :class:`Context`.
         """
         path = Path(path)
@@ -144,12 +145,15 @@ class SeedPipeline:
         for settings in list_stages(_plain(cfg.stages)):
             if settings.get('config') and not Path(settings['config']).is_absolute():
                 settings['config'] = str((path.parent / settings['config']).resolve())
+            if seed is not None and issubclass(STAGES.get(settings['type']) or Stage, Training):
+                settings['options'] = {**(settings.get('options') or {}), 'randomness.seed': seed}
             stages.append(settings)
         data = _plain(cfg.data)
         drawn = data.pop('partshapes', None)
         folder = Path(work_dir or Path('work_dirs/voc') / path.stem)
         if drawn is not None:
-            data.setdefault('root', str(folder / 'VOC2012'))
+            data.setdefault('root', str((base_of(folder) or folder) / 'VOC2012'))
+        context.setdefault('digests', Digests(folder / 'digests.json'))
         pipeline = cls(stages, Context(folder, VOCFolder(**data), **context))
         pipeline.drawn = drawn
         return pipeline
@@ -158,7 +162,7 @@ class SeedPipeline:
     drawn: dict[str, Any] | None = None
 
     def hash(self, name: str) -> str:
-        """Of a stage's settings, its sources' hashes, and the data."""
+        """Of a stage's settings, its sources' hashes, and which data."""
         stage = self.stage(name)
         settings = {k: v for k, v in self.settings[name].items() if k != 'config'}
         data = self.ctx.data
@@ -168,7 +172,7 @@ class SeedPipeline:
             'sources': {needed: self.hash(needed) for needed in stage.needs},
             'data': [data.split, data.num_classes, data.limit, self.drawn],
         }
-        return hashlib.blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=12).hexdigest()
+        return digest_of(content)
 
     def stage(self, name: str) -> Stage:
         """A stage by name."""
@@ -189,105 +193,276 @@ class SeedPipeline:
         first = self.stages.index(self.stage(start)) if start else 0
         return self.stages[first:]
 
+    def with_readers(self, names: Iterable[str]) -> set[str]:
+        """These stages, and all that read from them, directly or not."""
+        found = {self.stage(name).name for name in names}
+        for stage in self.stages:
+            if found & set(stage.needs):
+                found.add(stage.name)
+        return found
+
+    def record(self, stage: Stage) -> StageRecord:
+        """What the stage has written down; raises as :meth:`StageRecord.load`."""
+        return StageRecord.load(self.ctx.folder(stage.name))
+
     def is_finished(self, stage: Stage) -> bool:
-        """Whether the stage was finished with these settings, whatever has become of its files since."""
-        mark = read_json(self.ctx.folder(stage.name) / MARK)
-        return bool(mark.get('files')) and mark.get('hash') == self.hash(stage.name)
+        """Whether the stage was finished with these settings on these inputs, whatever became of its files since."""
+        record = self.record(stage)
+        if not record.finished or record.failures or record.hash != self.hash(stage.name):
+            return False
+        return not self.inputs_changed(stage, record)
+
+    def inputs_changed(self, stage: Stage, record: StageRecord) -> list[str]:
+        """What the stage was made from and has changed since, is new, or is gone; empty for an unbegun stage."""
+        if not record.hash:
+            return []
+        return differing(record.depends, stage.depends(self.ctx)) + differing(record.images, self.image_digests(stage))
+
+    def image_digests(self, stage: Stage) -> dict[str, str]:
+        """Image → hash of what the stage makes its output from; empty for a stage that is not per image."""
+        if not isinstance(stage, PerImageStage):
+            return {}
+        return {key: stage.image_digest(self.ctx, key) for key in stage.ids(self.ctx)}
 
     def changed_files(self, stage: Stage) -> list[Path]:
         """The outputs of a finished stage that are missing, or not as they were then."""
-        folder = self.ctx.folder(stage.name)
-        files = read_json(folder / MARK).get('files', {})
-        return [path for name, value in files.items() if not (path := folder / name).is_file() or digest(path) != value]
+        folder, files = self.ctx.folder(stage.name), self.record(stage).files
+        return [folder / name for name, value in files.items() if self.ctx.digests.of(folder / name) != value]
 
-    def remove_changed(self, stage: Stage) -> list[Path]:
-        """Remove a finished stage's changed outputs, so that it makes them again; returns those and the missing."""
-        changed = self.changed_files(stage)
-        for path in changed:
-            logger.warning('%s: %s is missing or has changed; it is made again', stage.name, path)
-            path.unlink(missing_ok=True)
-        return changed
-
-    def run(self, only: Sequence[str] | None = None, start: str | None = None) -> dict[str, Any]:
+    def run(
+        self,
+        only: Sequence[str] | None = None,
+        start: str | None = None,
+        redo: Sequence[str] = (),
+        keep: Sequence[str] = (),
+    ) -> dict[str, Any]:
         """Run what is not finished yet; returns the manifest.
 
         Args:
             only: names of stages.
             start: name of the first stage.
+            redo: stages to make anew, and with them those that read from them where that changes something.
+            keep: stages whose outputs are taken as they are, whatever they were made with.
 
         Raises:
             ValueError: if a folder holds outputs of other settings, or a needed stage has not run.
         """
         stages = self.chosen(only, start)
+        for name in keep:
+            self.stage(name)
+        may_go = self.with_readers(redo)
         self.ctx.work_dir.mkdir(parents=True, exist_ok=True)
-        with _only_one(self.ctx):
+        with _hold(self.ctx):
+            self._check_manifest()
             if self.drawn is not None:
-                export_voc(self.ctx.data.root, **self.drawn)
-            for stage in stages:
-                self._run_stage(stage)
-            return self.manifest()
+                self._draw()
+            if self.ctx.alone:
+                remove_partial(self.ctx.work_dir)
+            for stage in self.stages:
+                # Upstream stages, too: the folders of those that are not run are read.
+                self._take_from_base(stage, stage.name in may_go)
+                if stage in stages:
+                    self._run_stage(stage, stage.name in redo, stage.name in may_go, stage.name in keep)
+                    self.ctx.digests.save()
+            manifest = self.manifest()
+            if self.ctx.workers.is_first and read_json(self.ctx.work_dir / MANIFEST) != _as_json(manifest):
+                write_json(self.ctx.work_dir / MANIFEST, manifest)
+            return manifest
 
-    def _run_stage(self, stage: Stage) -> None:
+    def _check_manifest(self) -> None:
+        content = read_json(self.ctx.work_dir / MANIFEST)
+        stages = content.get('stages', [])
+        if not isinstance(stages, list) or not all(isinstance(one, dict) and 'stage' in one for one in stages):
+            raise ValueError(f'{self.ctx.work_dir / MANIFEST} is no manifest of stages; remove it, it is written anew')
+
+    def _draw(self) -> None:
+        """Draw the scenes; one process does, and finds nothing to do where they are there."""
+        root = Path(self.ctx.data.root)
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with one_owner(root.parent / '.drawing', 'run', 'wait until it has drawn the scenes', patience=WAIT):
+            export_voc(root, **(self.drawn or {}))
+
+    def _take_from_base(self, stage: Stage, own: bool) -> None:
+        """In a branch: read the stage from the base where it is finished there with the same settings and inputs."""
+        if self.base is None or own or self.record(stage).hash:
+            return
+        places = dict(self.ctx.places)
+        self.ctx.places[stage.name] = self.base / stage.name
+        if not self.is_finished(stage) or self.changed_files(stage):
+            self.ctx.places = places
+
+    @property
+    def base(self) -> Path | None:
+        """The work dir that this one is a branch of, if it is one."""
+        return base_of(self.ctx.work_dir)
+
+    def _run_stage(self, stage: Stage, redo: bool, may_go: bool, keep: bool) -> None:
+        if stage.name in self.ctx.places:
+            logger.info('%s: taken from %s', stage.name, self.ctx.folder(stage.name))
+            return
+        for needed in stage.needs:
+            if not self.record(self.stage(needed)).finished:
+                raise ValueError(f'{stage.name}: the stage {needed!r} before it has not finished; run it first')
         folder = self.ctx.folder(stage.name)
         folder.mkdir(parents=True, exist_ok=True)
-        remove_partial(self.ctx.work_dir)
-        settings_hash = self.hash(stage.name)
-        marked = read_json(folder / MARK).get('hash')
-        if marked not in (None, settings_hash) and any(p.suffix in OUTPUTS for p in folder.rglob('*')):
-            raise ValueError(
-                f'{folder}: holds outputs of other settings ({marked}, now {settings_hash}); '
-                'take another --work-dir, or remove this folder and those after it'
-            )
-        for needed in stage.needs:
-            if not read_json(self.ctx.folder(needed) / MARK).get('files'):
-                raise ValueError(f'{stage.name}: the stage {needed!r} before it has not finished; run it first')
-        if self.is_finished(stage) and not self.remove_changed(stage):
+        with one_owner(folder / '.preparing', 'run', 'start again', patience=WAIT):
+            if keep:
+                self._keep(stage)
+            todo = self._prepare(stage, redo, may_go)
+        if todo == NOTHING:
             logger.info('%s: finished before, skipped', stage.name)
             return
-        # The hash goes first: a kill from here on leaves a folder that says whose outputs it holds.
-        write_json(folder / MARK, {'hash': settings_hash})
         began = time.time()
-        result = stage.run(self.ctx)
-        if self.ctx.shard[1] > 1:
-            return  # one shard is not the stage; a run without --shard finishes it
-        files = {str(path.relative_to(folder)): digest(path) for path in stage.outputs(self.ctx)}
+        if todo == MEASURE:
+            logger.info('%s: the true masks have changed; measured again', stage.name)
+            result = {**self.record(stage).result, **stage.evaluate(self.ctx)}
+        else:
+            result = stage.run(self.ctx)
         seconds = round(time.time() - began, 1)
-        entry = {
-            'hash': settings_hash,
-            'stage': stage.name,
-            'settings': self.settings[stage.name],
-            'inputs': stage.needs,
+        first_does(self.ctx, stage, 'record', lambda: self._write_down(stage, result, seconds, todo))
+        logger.info(
+            '%s: %s in %.0f s', stage.name, {k: v for k, v in result.items() if k not in ('IoU', 'failures')}, seconds
+        )
+
+    def _write_down(self, stage: Stage, result: dict[str, Any], seconds: float, todo: str) -> None:
+        """The record of a stage that has come to its end, and the manifest."""
+        record, folder = self.record(stage), self.ctx.folder(stage.name)
+        record.files = {
+            path.relative_to(folder).as_posix(): self.ctx.digests.of(path) for path in stage.outputs(self.ctx)
         }
-        entry |= {'seconds': seconds, 'version': __version__, 'result': result, 'files': files}
-        write_json(folder / MARK, entry)
+        record.result = {key: value for key, value in result.items() if key != 'failures'}
+        if todo != MEASURE:
+            record.failures, record.seconds = result.get('failures', {}), seconds
+        record.measured = stage.measured_on(self.ctx)
+        record.stage, record.inputs, record.version = stage.name, stage.needs, __version__
+        record.save(folder)
         write_json(self.ctx.work_dir / MANIFEST, self.manifest())
-        logger.info('%s: %s in %.0f s', stage.name, {k: v for k, v in result.items() if k != 'IoU'}, seconds)
+
+    def _prepare(self, stage: Stage, redo: bool, may_go: bool) -> str:
+        """Decide what there is to do, and remove what does not hold any more; written down before anything is made."""
+        folder, record, settings_hash = self.ctx.folder(stage.name), self.record(stage), self.hash(stage.name)
+        theirs = self._of_this_run(folder)
+        if redo and not theirs and (record.finished or record.hash != settings_hash):
+            stage.clear(self.ctx)
+            record = StageRecord()
+        if record.hash not in ('', settings_hash) and any(p.suffix in OUTPUTS for p in folder.rglob('*')):
+            if not may_go:
+                raise ValueError(self._other_settings(stage, record, settings_hash))
+            stage.clear(self.ctx)
+            record = StageRecord()
+        if isinstance(stage, Training) and self._trained_on_what(stage, record) and not may_go:
+            raise ValueError(
+                f'{folder}: {_list(self._trained_on_what(stage, record))} changed since it was trained; '
+                f'--redo {stage.name} trains anew, --keep {stage.name} takes what was trained'
+            )
+        depends, images = stage.depends(self.ctx), self.image_digests(stage)
+        said = self._remove_stale(stage, record, depends, images)
+        if record.hash == settings_hash and record.finished and not said:
+            if theirs or not record.failures:
+                return MEASURE if record.measured != stage.measured_on(self.ctx) else NOTHING
+            said = [f'{_count(len(record.failures), "image")} failed before']
+        for one in said:
+            logger.warning('%s: %s', stage.name, one)
+        if said or record.hash != settings_hash or not (folder / ATTEMPT).is_file():
+            write_whole(folder / ATTEMPT, uuid.uuid4().hex)
+        if self.ctx.alone:
+            shutil.rmtree(folder / SHARES, ignore_errors=True)
+        # The hash goes first: a kill from here on leaves a folder that says what its outputs are made with, and from.
+        settings = self.settings[stage.name]
+        StageRecord(settings_hash, depends, images, stage=stage.name, settings=settings, inputs=stage.needs).save(
+            folder
+        )
+        return EVERYTHING
+
+    def _of_this_run(self, folder: Path) -> bool:
+        """Whether another process of this run has written the record since we started."""
+        path = folder / MARK
+        return not self.ctx.alone and path.is_file() and path.stat().st_mtime >= self.started
+
+    def _trained_on_what(self, stage: Stage, record: StageRecord) -> list[str]:
+        """What has changed since a training began, or that nothing is known of it."""
+        if not any(self.ctx.folder(stage.name).glob('*.pth')):
+            return []
+        return differing(record.depends, stage.depends(self.ctx)) if record.hash else ['unknown settings or data']
+
+    def _remove_stale(
+        self, stage: Stage, record: StageRecord, depends: dict[str, str], images: dict[str, str]
+    ) -> list[str]:
+        """Remove outputs that were made from something else, or have changed; says what and why, a sentence each."""
+        said = []
+        if not record.hash:
+            if stage.outputs(self.ctx):
+                stage.clear(self.ctx)
+                said.append('what its files were made from is not written down; all is made again')
+        elif changed := differing(record.depends, depends):
+            stage.clear(self.ctx)
+            said.append(f'{_list(changed)} changed since; all is made again')
+        elif isinstance(stage, PerImageStage):
+            new = [key for key in images if key not in record.images]
+            gone = [key for key in record.images if key not in images]
+            other = [key for key in record.images if key in images and images[key] != record.images[key]]
+            for key in new + other:
+                stage.output(self.ctx, key).unlink(missing_ok=True)
+            for keys, what in ((new, 'new'), (gone, 'no longer there'), (other, 'changed since')):
+                if keys:
+                    said.append(f'{_count(len(keys), "image")} {what} ({_list(keys)})')
+        folder = self.ctx.folder(stage.name)
+        for path in stage.outputs(self.ctx) if record.finished else ():
+            if record.files.get(path.relative_to(folder).as_posix()) not in (None, self.ctx.digests.of(path)):
+                path.unlink()
+                said.append(f'{path} has changed; it is made again')
+        there = {path.relative_to(folder).as_posix() for path in stage.outputs(self.ctx)}
+        if not said and (lost := sorted(set(record.files) - there)):
+            said.append(f'{_count(len(lost), "file")} missing ({_list(lost)}); made again')
+        return said
+
+    def _other_settings(self, stage: Stage, record: StageRecord, settings_hash: str) -> str:
+        before, now = record.settings, self.settings[stage.name]
+        names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+        told = [f'{name} was {before.get(name)!r}, is {now.get(name)!r}' for name in names]
+        return (
+            f'{self.ctx.folder(stage.name)}: holds outputs of other settings ({record.hash}, now {settings_hash}: '
+            f'{"; ".join(told) or "a stage before it, its config or the data"}); --redo {stage.name} makes it and what '
+            f'reads from it anew, --branch NAME keeps both; or take another --work-dir'
+        )
+
+    def _keep(self, stage: Stage) -> None:
+        """Take the stage's outputs as those of the present settings and inputs."""
+        record, folder = self.record(stage), self.ctx.folder(stage.name)
+        if not stage.outputs(self.ctx):
+            raise ValueError(f'{folder}: nothing to keep; run the stage {stage.name!r}')
+        record.hash, record.settings = self.hash(stage.name), self.settings[stage.name]
+        record.depends, record.images = stage.depends(self.ctx), self.image_digests(stage)
+        if record.finished:
+            files = stage.outputs(self.ctx)
+            record.files = {path.relative_to(folder).as_posix(): self.ctx.digests.of(path) for path in files}
+        record.save(folder)
 
     def manifest(self) -> dict[str, Any]:
         """What each stage noted: settings, hash, inputs, number and hash of outputs, mIoU, seconds, version."""
         entries = []
         for stage in self.stages:
-            mark = read_json(self.ctx.folder(stage.name) / MARK)
-            if mark.get('files'):
-                files = mark.pop('files')
-                outputs = {
-                    'count': len(files),
-                    'digest': hashlib.blake2b(str(files).encode(), digest_size=12).hexdigest(),
-                }
-                entries.append({**mark, 'outputs': outputs})
+            record = self.record(stage)
+            if record.finished:
+                outputs = {'count': len(record.files), 'digest': digest_of(record.files)}
+                told = {name: getattr(record, name) for name in TOLD}
+                place = {'place': str(self.ctx.folder(stage.name))} if stage.name in self.ctx.places else {}
+                entries.append({**told, **place, 'failed': len(record.failures), 'outputs': outputs})
         return {'version': __version__, 'data': vars(self.ctx.data) | {'drawn': self.drawn}, 'stages': entries}
 
     def plan(self, only: Sequence[str] | None = None, start: str | None = None) -> list[dict[str, Any]]:
         """What :meth:`run` would do: stage, images, estimated seconds and bytes, and whether it is finished already."""
         rows = []
+        unfinished: set[str] = set()
         for stage in self.chosen(only, start):
-            done = self.is_finished(stage)
+            done = self.is_finished(stage) and not unfinished & set(stage.needs)
+            unfinished |= set() if done else {stage.name}
             try:
                 images, seconds, size = stage.plan(self.ctx)
             except FileNotFoundError:  # scenes that are drawn first
                 images = (self.drawn or {}).get('train', 0)
                 seconds, size = images * stage.SECONDS, images * stage.BYTES
-            earlier = read_json(self.ctx.folder(stage.name) / MARK).get('seconds')
+            earlier = self.record(stage).seconds
             rows.append(
                 {
                     'stage': stage.name,
@@ -305,26 +480,60 @@ class SeedPipeline:
 def _plain(value: Any) -> Any:
     """Configs' dicts and lists as plain ones, which hash and pickle."""
     if isinstance(value, ConfigDict | dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items() if key != '_delete_'}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
 
 
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def _count(number: int, what: str) -> str:
+    return f'{number} {what}' if number == 1 else f'{number} {what}s'
+
+
+def _list(names: Sequence[str], most: int = 3) -> str:
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def base_of(work_dir: Path) -> Path | None:
+    """``x`` of ``x@branch``.
+
+    >>> base_of(Path('work_dirs/voc/x@crf-b')).as_posix()
+    'work_dirs/voc/x'
+    """
+    base, mark, branch = work_dir.name.partition(BRANCH)
+    return work_dir.with_name(base) if base and mark and branch else None
+
+
 @contextmanager
-def _only_one(ctx: Context) -> Any:
-    """Two runs on one folder would tread on each other; shards are meant to."""
-    if ctx.shard[1] > 1:
-        yield
+def _hold(ctx: Context) -> Iterator[None]:
+    """One run works in a folder, or the shards of one: each of those once."""
+    if ctx.alone:
+        with one_owner(ctx.work_dir / LOCK, 'run', 'wait, or take another --work-dir'):
+            yield
         return
-    with open(ctx.work_dir / '.lock', 'w') as lock:
+    mine = f'{LOCK}-{ctx.workers.rank}-of-{ctx.workers.world}'
+    with _shared(ctx.work_dir / LOCK), one_owner(ctx.work_dir / mine, 'run as this shard', 'wait for it to end'):
+        yield
+
+
+@contextmanager
+def _shared(path: Path) -> Iterator[None]:
+    """Hold a lock together with others of this run."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise ValueError(
-                f'{ctx.work_dir}: another run works in this folder; wait, or take another --work-dir'
+                f'{path.parent}: another run, without shards, works in this folder; wait, or take another --work-dir'
             ) from None
         yield
+    finally:
+        os.close(file)
 
 
 def print_plan(rows: list[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -100,6 +101,9 @@ class Test(ScoreStage):
     def ids(self, ctx: Context) -> list[str]:
         return ctx.data.ids(self.split)
 
+    def made_from(self, ctx: Context, key: str) -> list[Path]:
+        return [ctx.data.image_path(key)]
+
     def plan(self, ctx: Context) -> tuple[int, float, int]:
         count = len(self.ids(ctx))
         return count, count * self.SECONDS * len(self.scales) * (1 + self.flip), count * self.BYTES
@@ -117,8 +121,8 @@ class Test(ScoreStage):
     def predicted(self, ctx: Context, key: str) -> np.ndarray:
         return read_label_png(self.output(ctx, key), ctx.data.num_classes + 1)
 
-    def run(self, ctx: Context) -> dict[str, Any]:
-        result = super().run(ctx)
+    def finish(self, ctx: Context, asked: int, failures: dict[str, str]) -> dict[str, Any]:
+        result = super().finish(ctx, asked, failures)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_STORED) as archive:
             for path in self.outputs(ctx):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class PseudoMasks(ScoreStage):
     def predicted(self, ctx: Context, key: str) -> np.ndarray:
         return read_label_png(self.output(ctx, key), ctx.data.num_classes + 1)
 
-    def run(self, ctx: Context) -> dict:
-        result = super().run(ctx)
+    def finish(self, ctx: Context, asked: int, failures: dict[str, str]) -> dict[str, Any]:
+        result = super().finish(ctx, asked, failures)
         write_list(ctx.folder(self.name) / 'ids.txt', (path.stem for path in self.outputs(ctx)))
         return result

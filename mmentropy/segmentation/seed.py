@@ -103,6 +103,9 @@ class Seed(ScoreStage):
         self.power, self.scale, self.saliency = power, scale, saliency
         self.cues = None if cues is None else Cues(**cues)
 
+    def made_from(self, ctx: Context, key: str) -> list[Path]:
+        return super().made_from(ctx, key) + ([self.saliency_path(key)] if self.saliency else [])
+
     def process(self, ctx: Context, key: str) -> None:
         stored = ImageMaps.load(ctx.folder(self.source) / f'{key}.npz')
         if self.background == 'entropy' and stored.entropy is None:
@@ -138,4 +141,8 @@ class Seed(ScoreStage):
 
     def read(self, stored: ImageMaps, key: str) -> np.ndarray:
         """The image's saliency."""
-        return read_saliency(Path(self.saliency, f'{key}.png'), stored.size)
+        return read_saliency(self.saliency_path(key), stored.size)
+
+    def saliency_path(self, key: str) -> Path:
+        """Of the image's saliency map."""
+        return Path(self.saliency or '', f'{key}.png')

@@ -3,31 +3,39 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import multiprocessing
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.progress import Progress
 
 from mmentropy.engine.devices import usable_device
+from mmentropy.engine.tasks import Workers, remove_records, run_once, run_tasks
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
 from mmentropy.ops.seeding.seeds import seed_map
 from mmentropy.safe_files import DiskFullError, remove_partial
 
+from .digests import Digests, digest_of
 from .files import ImageMaps, write_list
 from .voc_folder import VOCFolder
 
 #: Errors of one image: written down, and the rest goes on.
 IMAGE_ERRORS = (ValueError, FileNotFoundError, KeyError)
 FAILURES = 'failures.txt'
+#: Folder of the records of shares, inside a stage's.
+SHARES = '.shares'
+#: Names the attempt at a stage that its shares belong to.
+ATTEMPT = '.attempt'
+#: Images a share: enough to fill batches, few enough that a lost machine costs little.
+SHARE = 32
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +49,9 @@ class Context:
         jobs: processes for the stages that work image by image.
         device: of the networks.
         quiet: no progress bars.
-        shard: (i, n): work on every n-th image from the i-th only, for several machines on one folder.
+        workers: whoever else works on the same folder; see :class:`~mmentropy.engine.tasks.Workers`.
+        places: stage → its folder, where that is not the one in ``work_dir``: what a branch takes from its base.
+        digests: what files hold.
 
     >>> Context(Path('work_dirs/voc'), VOCFolder('data/VOC2012')).folder('maps').as_posix()
     'work_dirs/voc/maps'
@@ -52,14 +62,25 @@ class Context:
     jobs: int = 1
     device: str = field(default_factory=lambda: str(usable_device()))
     quiet: bool = False
-    shard: tuple[int, int] = (0, 1)
+    workers: Workers = field(default_factory=Workers)
+    places: dict[str, Path] = field(default_factory=dict)
+    digests: Digests = field(default_factory=Digests, repr=False)
 
     def __post_init__(self) -> None:
         self.device = str(usable_device(self.device))
 
     def folder(self, stage: str) -> Path:
         """The folder of a stage's outputs."""
-        return self.work_dir / stage
+        return self.places.get(stage, self.work_dir / stage)
+
+    @property
+    def alone(self) -> bool:
+        """Whether no other process is meant to work on the folder."""
+        return self.workers.world == 1
+
+    def for_workers(self) -> Context:
+        """What a process that works for this one needs: quiet, and without the table of digests."""
+        return Context(self.work_dir, self.data, self.jobs, self.device, True, places=self.places)
 
 
 class Stage(ABC):
@@ -70,7 +91,7 @@ class Stage(ABC):
         source: name of the stage whose outputs it reads; the pipeline fills in the one before.
     """
 
-    #: Rough seconds and bytes an image, for the plan of ``--dry-run``.
+    #: Rough seconds and bytes an image, for the plan of ``--dry-run`` where nothing can be measured yet.
     SECONDS, BYTES = 0.1, 20_000
 
     def __init__(self, name: str, source: str | None = None) -> None:
@@ -89,9 +110,31 @@ class Stage(ABC):
     def outputs(self, ctx: Context) -> list[Path]:
         """The files that must be there, and unchanged, for the stage to be skipped."""
 
+    def clear(self, ctx: Context) -> None:
+        """Remove what the stage has written, to make it anew."""
+        for path in self.outputs(ctx):
+            path.unlink(missing_ok=True)
+
     def fingerprint(self, ctx: Context) -> Any:
         """What beside its settings decides its outputs, as JSON; e.g. the text of a config."""
         return None
+
+    def depends(self, ctx: Context) -> dict[str, str]:
+        """What all of its outputs are made from → hash of the content: weights of the stage before, files of others."""
+        found = {}
+        for needed in self.needs:
+            weights = ctx.folder(needed) / 'model.pth'
+            if weights.is_file():
+                found[f'{needed}/model.pth'] = ctx.digests.of(weights)
+        return found
+
+    def measured_on(self, ctx: Context) -> str:
+        """Hash of the true masks that :meth:`evaluate` reads; empty for a stage that measures nothing."""
+        return ''
+
+    def evaluate(self, ctx: Context) -> dict[str, Any]:
+        """Measures for the manifest."""
+        return {}
 
     def plan(self, ctx: Context) -> tuple[int, float, int]:
         """Images, seconds and bytes to expect."""
@@ -111,6 +154,8 @@ class PerImageStage(Stage):
     """
 
     SUFFIX = '.npz'
+    #: Whether its figures come from true masks.
+    MEASURES = False
 
     @abstractmethod
     def process(self, ctx: Context, key: str) -> None:
@@ -128,13 +173,39 @@ class PerImageStage(Stage):
             keys = [key for key in keys if key in there]
         return keys
 
+    def done(self, ctx: Context) -> list[str]:
+        """Images with a finished file."""
+        there = {path.name for path in ctx.folder(self.name).glob(f'*{self.SUFFIX}')}
+        return [key for key in self.ids(ctx) if f'{key}{self.SUFFIX}' in there]
+
     def outputs(self, ctx: Context) -> list[Path]:
-        return sorted(ctx.folder(self.name).glob(f'*{self.SUFFIX}'))
+        return [self.output(ctx, key) for key in sorted(self.done(ctx))]
+
+    def clear(self, ctx: Context) -> None:
+        for path in ctx.folder(self.name).glob(f'*{self.SUFFIX}'):
+            path.unlink(missing_ok=True)
 
     def missing(self, ctx: Context) -> list[str]:
-        """Images of this shard without a finished file."""
-        shard, shards = ctx.shard
-        return [key for key in self.ids(ctx)[shard::shards] if not self.output(ctx, key).is_file()]
+        """Images without a finished file."""
+        done = set(self.done(ctx))
+        return [key for key in self.ids(ctx) if key not in done]
+
+    def made_from(self, ctx: Context, key: str) -> list[Path]:
+        """The files that one image's output is made from, beside its labels."""
+        files = [ctx.data.image_path(key)]
+        if self.source:
+            files += [path for end in ('.npz', '.png') if (path := ctx.folder(self.source) / f'{key}{end}').is_file()]
+        return files
+
+    def image_digest(self, ctx: Context, key: str) -> str:
+        """Hash of what one image's output is made from."""
+        files = [ctx.digests.of(path) for path in self.made_from(ctx, key)]
+        return digest_of([ctx.data.label_digest(key, ctx.digests), *files])
+
+    def measured_on(self, ctx: Context) -> str:
+        if not self.MEASURES:
+            return ''
+        return digest_of({key: ctx.digests.of(ctx.data.mask_path(key)) for key in self.ids(ctx)})
 
     def process_all(self, ctx: Context, keys: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Work through images, yielding each with its error or None."""
@@ -144,39 +215,110 @@ class PerImageStage(Stage):
     def run(self, ctx: Context) -> dict[str, Any]:
         folder = ctx.folder(self.name)
         folder.mkdir(parents=True, exist_ok=True)
-        if ctx.shard[1] == 1:  # with several processes on one folder, an unfinished file may be another's
+        if ctx.alone:  # with several processes on one folder, an unfinished file may be another's
             remove_partial(folder)
-        keys, failures = self.missing(ctx), {}
-        with Progress(disable=ctx.quiet, transient=True) as bar:
-            task = bar.add_task(self.name, total=len(keys))
-            for key, error in self._spread(ctx, keys):
-                bar.advance(task)
-                if error:
-                    failures[key] = error
-                    logger.warning('%s: %s', self.name, error)
-        done, total = len(self.outputs(ctx)), len(self.ids(ctx))
+        # What is missing changes while others work: together, all images are shared out, and finished ones passed over.
+        keys = self.in_order(ctx, self.missing(ctx) if ctx.alone else self.ids(ctx))
+        shares = share_out(ctx, self, 'work', keys, _Work(self, ctx.for_workers()))
+        failures = {key: error for share in shares for key, error in share['failures'].items()}
+        if ctx.workers.is_first:
+            for error in failures.values():
+                logger.warning('%s: %s', self.name, error)
+        result = first_does(ctx, self, 'finish', lambda: self.finish(ctx, len(keys), failures))
+        made = sum(share['made'] for share in shares)
+        return {**result, 'made': made, **self.evaluate(ctx)}
+
+    def in_order(self, ctx: Context, keys: list[str]) -> list[str]:
+        """The images in the order in which they are shared out."""
+        return keys
+
+    def finish(self, ctx: Context, asked: int, failures: dict[str, str]) -> dict[str, Any]:
+        """When every image has been tried: what failed is written down."""
+        folder, done, total = ctx.folder(self.name), len(self.done(ctx)), len(self.ids(ctx))
         if failures:
             write_list(folder / FAILURES, (f'{key}: {error}' for key, error in sorted(failures.items())))
         else:
             (folder / FAILURES).unlink(missing_ok=True)
         if total == 0 or (failures and done == 0):
             why = next(iter(failures.values())) if failures else 'the stage before has written nothing'
-            raise ValueError(f'{self.name}: not one of {len(keys)} images could be done; the first: {why}')
-        return {'images': done, 'failed': len(failures), 'made': len(keys) - len(failures), **self.evaluate(ctx)}
+            raise ValueError(f'{self.name}: not one of {asked} images could be done; the first: {why}')
+        return {'images': done, 'failed': len(failures), 'failures': dict(sorted(failures.items()))}
 
-    def _spread(self, ctx: Context, keys: list[str]) -> Iterator[tuple[str, str | None]]:
-        if ctx.jobs <= 1 or len(keys) < 2:
-            yield from self.process_all(ctx, keys)
-            return
-        quiet = Context(ctx.work_dir, ctx.data, 1, ctx.device, True)
-        shares = [keys[i : i + 8] for i in range(0, len(keys), 8)]
-        with ProcessPoolExecutor(ctx.jobs, clean_processes(), initializer=_one_thread) as pool:
-            for future in as_completed([pool.submit(_work, self, quiet, share) for share in shares]):
-                yield from future.result()
+    def measure(self, ctx: Context, keys: Sequence[str]) -> Any:
+        """What some images add to the figures, as JSON."""
+        return None
+
+    def summarise(self, ctx: Context, shares: list[Any]) -> dict[str, Any]:
+        """Figures of all images from :meth:`measure` of their shares."""
+        return {}
 
     def evaluate(self, ctx: Context) -> dict[str, Any]:
-        """Measures for the manifest."""
-        return {}
+        """Measures for the manifest; the images are shared out here, too."""
+        if not self.MEASURES:
+            return {}
+        return self.summarise(ctx, share_out(ctx, self, 'measure', self.done(ctx), _Measure(self, ctx.for_workers())))
+
+
+def share_out(ctx: Context, stage: PerImageStage, what: str, keys: list[str], work: Any) -> list[Any]:
+    """Results of a function of some images each, in order; processes and machines take the shares.
+
+    Where one was killed, the shares that it had finished are not done again.
+    """
+    workers = ctx.workers
+    if workers.launcher == 'none':
+        workers = Workers('none', ctx.jobs, context=clean_processes())
+    size = max(1, min(SHARE, len(keys) // (4 * max(workers.jobs, workers.world))))
+    shares = {f'{what}-{i // size:06d}': keys[i : i + size] for i in range(0, len(keys), size)}
+    folder = ctx.folder(stage.name) / SHARES
+    with Progress(disable=ctx.quiet or not ctx.workers.is_first, transient=True) as bar:
+        task = bar.add_task(f'{stage.name}: {what}', total=len(shares))
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        told = run_tasks(work, shares, folder, digest_of([keys, attempt(ctx, stage)]), workers, advance)
+    if ctx.alone:
+        remove_records(folder, shares)
+    return list(told.values())
+
+
+def first_does(ctx: Context, stage: Stage, what: str, action: Callable[[], Any]) -> Any:
+    """Let the first process do something while the others wait for its result, a JSON value."""
+    folder = ctx.folder(stage.name) / SHARES
+    result = run_once(action, what, folder, attempt(ctx, stage), ctx.workers)
+    if ctx.alone:
+        remove_records(folder, [what])
+    return result
+
+
+def attempt(ctx: Context, stage: Stage) -> str:
+    """Which attempt at a stage a share belongs to: written by the pipeline when the attempt begins."""
+    path = ctx.folder(stage.name) / ATTEMPT
+    return path.read_text(encoding='utf-8') if path.is_file() else ''
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Do those of some images that are not done: how many were made, and image → error of those that failed."""
+
+    stage: PerImageStage
+    ctx: Context
+
+    def __call__(self, keys: list[str]) -> dict[str, Any]:
+        keys = [key for key in keys if not self.stage.output(self.ctx, key).is_file()]
+        failures = {key: error for key, error in self.stage.process_all(self.ctx, keys) if error}
+        return {'made': len(keys) - len(failures), 'failures': failures}
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """What some images add to the figures."""
+
+    stage: PerImageStage
+    ctx: Context
+
+    def __call__(self, keys: list[str]) -> Any:
+        return self.stage.measure(self.ctx, keys)
 
 
 def clean_processes() -> multiprocessing.context.BaseContext:
@@ -184,16 +326,8 @@ def clean_processes() -> multiprocessing.context.BaseContext:
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmentropy.segmentation'])
+    context.set_forkserver_preload(['mmentropy.segmentation.worker_start'])
     return context
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _work(stage: PerImageStage, ctx: Context, keys: list[str]) -> list[tuple[str, str | None]]:
-    return list(stage.process_all(ctx, keys))
 
 
 def one_sentence(action: Any) -> str | None:
@@ -222,24 +356,48 @@ def iou_figures(counts: np.ndarray) -> dict[str, Any]:
     }
 
 
+def pack_counts(counts: np.ndarray) -> dict[str, Any]:
+    """Whole numbers as JSON, small where most are zero.
+
+    >>> unpack_counts(pack_counts(np.array([[0, 7]]))).tolist()
+    [[0, 7]]
+    """
+    data = zlib.compress(np.ascontiguousarray(counts, np.int64).tobytes())
+    return {'shape': list(counts.shape), 'data': base64.b64encode(data).decode()}
+
+
+def unpack_counts(packed: dict[str, Any]) -> np.ndarray:
+    """What :func:`pack_counts` packed."""
+    data = zlib.decompress(base64.b64decode(packed['data']))
+    return np.frombuffer(data, np.int64).reshape(packed['shape']).copy()
+
+
 class ScoreStage(PerImageStage):
     """A per-image stage that writes :class:`ImageMaps` with a background, and measures them against true masks."""
+
+    MEASURES = True
 
     def predicted(self, ctx: Context, key: str) -> np.ndarray:
         """(H, W) classes of one image."""
         return label_map(ImageMaps.load(self.output(ctx, key)))
 
-    def evaluate(self, ctx: Context) -> dict[str, Any]:
+    def measure(self, ctx: Context, keys: Sequence[str]) -> dict[str, Any]:
         classes = ctx.data.num_classes + 1
         total, measured = np.zeros((classes, classes), np.int64), 0
-        for path in self.outputs(ctx):
+        for key in keys:
             try:
-                predicted = self.predicted(ctx, path.stem)
-                truth = ctx.data.mask(path.stem, predicted.shape)
+                predicted = self.predicted(ctx, key)
+                truth = ctx.data.mask(key, predicted.shape)
             except ValueError as error:
                 logger.warning('%s: not measured: %s', self.name, error)
                 continue
             if truth is not None:
                 total += confusion_matrix(predicted, truth, classes)
                 measured += 1
-        return {**iou_figures(total), 'measured': measured} if measured else {'mIoU': None}
+        return {'counts': pack_counts(total), 'measured': measured}
+
+    def summarise(self, ctx: Context, shares: list[Any]) -> dict[str, Any]:
+        measured = sum(share['measured'] for share in shares)
+        if not measured:
+            return {'mIoU': None}
+        return {**iou_figures(sum(unpack_counts(share['counts']) for share in shares)), 'measured': measured}

@@ -3,23 +3,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import subprocess
+import re
 import sys
+import threading
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from torch import nn
 
 from mmentropy.engine import load_config, trust_checkpoints
 from mmentropy.engine.checkpoint import latest_whole
+from mmentropy.processes import run_group
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
-from .stage import Context, Stage
+from .digests import digest_of
+from .stage import Context, Stage, first_does
+
+logger = logging.getLogger(__name__)
 
 
 def load_host_model(folder: Path, device: str) -> nn.Module:
@@ -65,30 +74,53 @@ class Training(Stage):
         cfg.test_cfg = cfg.test_dataloader = cfg.test_evaluator = None
         cfg.work_dir = str(ctx.folder(self.name).resolve())
         cfg.resume = True
+        seed_by_epoch(cfg)
         return cfg
 
     def fingerprint(self, ctx: Context) -> str:
         # Where the run lies must not matter to what it is.
         text = self.build(ctx).pretty_text
-        for place, name in ((Path(ctx.data.root).resolve(), 'DATA'), (ctx.work_dir.resolve(), 'WORK')):
+        places = {Path(ctx.data.root).resolve(): 'DATA'}
+        places |= {ctx.folder(name).resolve(): f'WORK/{name}' for name in (*self.needs, self.name)}
+        for place, name in places.items():
             text = text.replace(str(place), name)
         return text
+
+    def depends(self, ctx: Context) -> dict[str, str]:
+        keys = ctx.data.ids()
+        found = {'the list of images': digest_of(keys)}
+        found['the images'] = ctx.digests.of_all(map(ctx.data.image_path, keys))
+        found['the labels'] = digest_of([ctx.data.label_digest(key, ctx.digests) for key in keys])
+        cfg = self.build(ctx)
+        weights = [cfg.get('load_from'), *checkpoints_of(cfg.model)]
+        own = {str(ctx.folder(needed).resolve() / 'model.pth') for needed in self.needs}
+        for path in weights:
+            if path and path not in own and Path(path).is_file():
+                found[str(path)] = ctx.digests.of(Path(path))
+        return {**super().depends(ctx), **found}
 
     def outputs(self, ctx: Context) -> list[Path]:
         return [path for name in ('config.py', 'model.pth') if (path := ctx.folder(self.name) / name).is_file()]
 
+    def clear(self, ctx: Context) -> None:
+        super().clear(ctx)
+        for pattern in ('*.pth', 'last_checkpoint'):
+            for path in ctx.folder(self.name).glob(pattern):
+                path.unlink(missing_ok=True)
+
     def run(self, ctx: Context) -> dict[str, Any]:
+        return first_does(ctx, self, 'train', lambda: self.train(ctx))
+
+    def train(self, ctx: Context) -> dict[str, Any]:
+        """Run the host to the end, in this process' care."""
         folder = ctx.folder(self.name)
         folder.mkdir(parents=True, exist_ok=True)
         if len(self.outputs(ctx)) == 2:
             return {'checkpoint': 'model.pth'}
         write_whole(folder / 'config.py', self.build(ctx).pretty_text.encode())
-        command = [sys.executable, '-m', 'mmentropy.segmentation.host_run', str(folder / 'config.py')]
         log = folder / 'train.log'
-        with open(log, 'ab') as file:
-            root = str(Path(__file__).resolve().parents[2])
-            path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
-            code = subprocess.run(command, stdout=file, stderr=file, env={**os.environ, 'PYTHONPATH': path}).returncode
+        logger.info('%s: training; its log is %s', self.name, log)
+        code = self.start_host(folder / 'config.py', log, ctx.quiet)
         if code:
             lines = log.read_text(errors='replace').strip().splitlines()
             said = [line for line in lines if line.startswith('error: ')] or lines[-1:] or ['nothing said']
@@ -103,6 +135,77 @@ class Training(Stage):
         save_weights(state['state_dict'], folder / 'model.pth')
         return {'checkpoint': 'model.pth', 'parameters': sum(v.numel() for v in state['state_dict'].values())}
 
+    def start_host(self, config: Path, log: Path, quiet: bool) -> int:
+        """Run the training in a group of its own, which ends with us; its exit code."""
+        command = [sys.executable, '-m', 'mmentropy.segmentation.host_run', str(config)]
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
+        with open(log, 'ab') as file, showing_progress(log, self.name, quiet):
+            return run_group(command, stdout=file, stderr=file, env={**os.environ, 'PYTHONPATH': path})
+
+
+def checkpoints_of(model: Any) -> Iterator[str]:
+    """Every ``checkpoint`` that an ``init_cfg`` of a model's config names.
+
+    >>> list(checkpoints_of(dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')))))
+    ['a.pth']
+    """
+    if isinstance(model, dict):
+        init = model.get('init_cfg')
+        if isinstance(init, dict) and isinstance(init.get('checkpoint'), str):
+            yield init['checkpoint']
+        model = list(model.values())
+    if isinstance(model, list):
+        for value in model:
+            yield from checkpoints_of(value)
+
+
+#: How the hosts tell where a training is: ``Epoch(train)  [3][10/25]`` and ``Iter(train) [ 50/600]``.
+_STEP = re.compile(
+    r'(Epoch|Iter)\(train\)\s+\[\s*(\d+)(?:/(\d+))?\](?:\[\s*(\d+)/(\d+)\])?(?:.*? eta: ([\d:, day]+?)  )?'
+)
+
+
+def last_step(text: str) -> str:
+    """Where a host's log says that the training is; empty if nowhere.
+
+    >>> last_step('INFO - Epoch(train)  [3][10/25]  lr: 1.0e-01  eta: 0:10:22  time: 0.6')
+    'epoch 3, 10/25, 0:10:22 left'
+    """
+    found = list(_STEP.finditer(text))
+    if not found:
+        return ''
+    kind, first, of, inner, of_inner, left = found[-1].groups()
+    where = f'epoch {first}, {inner}/{of_inner}' if kind == 'Epoch' else f'iteration {first}/{of}'
+    return where + (f', {left} left' if left else '')
+
+
+@contextmanager
+def showing_progress(log: Path, name: str, quiet: bool, every: float = 2.0) -> Iterator[None]:
+    """Tell on the terminal where the training is, from the end of its log, while the block runs."""
+    if quiet:
+        yield
+        return
+    start, stop = log.stat().st_size if log.is_file() else 0, threading.Event()
+    with Progress(SpinnerColumn(), TextColumn('{task.description}'), TimeElapsedColumn(), transient=True) as bar:
+        task = bar.add_task(f'{name}: starting (log: {log})', total=None)
+
+        def watch() -> None:
+            while not stop.wait(every):
+                with open(log, 'rb') as file:
+                    file.seek(max(start, file.seek(0, os.SEEK_END) - 4096))
+                    where = last_step(file.read().decode(errors='replace'))
+                if where:
+                    bar.update(task, description=f'{name}: {where} (log: {log})')
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
 
 def save_weights(weights: dict, path: Path) -> None:
     """A checkpoint with nothing but tensors, written whole."""
@@ -111,6 +214,17 @@ def save_weights(weights: dict, path: Path) -> None:
     buffer = io.BytesIO()
     torch.save({'state_dict': {key: value.cpu() for key, value in weights.items()}, 'meta': {}}, buffer)
     write_whole(path, buffer.getvalue())
+
+
+def seed_by_epoch(cfg: Config) -> None:
+    """Let a run that was killed end with the weights of one that was left alone.
+
+    Workers live for one epoch, as :class:`mmentropy.engine.EpochSeedHook` asks for.
+    """
+    hooks = cfg.get('custom_hooks') or []
+    if not any(hook['type'].endswith('EpochSeedHook') for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type='mmentropy.EpochSeedHook')]
+    cfg.train_dataloader.persistent_workers = False
 
 
 def set_data_root(cfg: Any, root: str) -> None:
@@ -165,6 +279,11 @@ class MaskTraining(Training):
     @property
     def needs(self) -> list[str]:
         return super().needs + ([self.init_from] if self.init_from else [])
+
+    def depends(self, ctx: Context) -> dict[str, str]:
+        masks = sorted(ctx.folder(self.source or '').glob('*.png'))
+        listed = ctx.folder(self.source or '') / 'ids.txt'
+        return {**super().depends(ctx), 'the masks': ctx.digests.of_all([listed, *masks])}
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
         set_data_root(cfg._cfg_dict, str(Path(ctx.data.root).resolve()))

@@ -13,6 +13,7 @@ from mmentropy.datasets.readers.parsing import read_rows, read_voc_xml
 from mmentropy.datasets.readers.voc import VOC_CLASSES
 from mmentropy.image_files import read_image
 
+from .digests import Digests
 from .files import read_label_png
 
 
@@ -79,7 +80,15 @@ class VOCFolder:
             raise ValueError(f'{path}: no object, so the image has no label; take it off the list')
         return np.array(sorted(self.classes.index(name) for name in names), np.int64)
 
+    def label_digest(self, key: str, digests: Digests) -> str:
+        """Hash of what :meth:`labels` reads."""
+        return digests.of(Path(self.root, 'Annotations', f'{key}.xml'))
+
+    def mask_path(self, key: str) -> Path:
+        """Of the true mask, whether there is one or not."""
+        return Path(self.root, self.truth, f'{key}.png')
+
     def mask(self, key: str, size: tuple[int, int] | None = None) -> np.ndarray | None:
         """(H, W) uint8 true classes, 255 left out; None if the set has no mask of this image."""
-        path = Path(self.root, self.truth, f'{key}.png')
+        path = self.mask_path(key)
         return read_label_png(path, self.num_classes + 1, size) if path.is_file() else None

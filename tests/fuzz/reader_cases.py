@@ -41,7 +41,7 @@ from mmentropy.ops.masks import voc_palette
 from mmentropy.safe_files import load_json
 from mmentropy.segmentation.files import ImageMaps, read_label_png
 from mmentropy.segmentation.foreign_maps import read_irn, read_psa, read_sec
-from mmentropy.segmentation.pipeline import read_json
+from mmentropy.segmentation.records import StageRecord, read_json
 from mmentropy.visualization.report_data import ReportData, Sample
 
 Reader = Callable[[Path], Any]
@@ -200,7 +200,7 @@ PSA = {1: np.ones((3, 4), np.float32), 4: np.zeros((3, 4), np.float32)}
 IRN = {'keys': np.array([1, 4]), 'cam': np.ones((2, 3, 4), np.float32), 'high_res': np.ones((2, 9, 9), np.float32)}
 SEC = {'0_labels': np.array([1, 4]), '0_cues': np.array([[1, 4], [0, 40], [3, 5]])}
 THRESHOLDS = json.dumps({'wsol/threshold@50': 0.25, 'wsol/MaxBoxAcc@50': 61.5, 'wsol/threshold@70': 0.5}, indent=1)
-MANIFEST = json.dumps({'hash': 'ab', 'files': {'a.png': [12, 'c3']}, 'seconds': 1.5, 'done': True})
+MANIFEST = json.dumps({'hash': 'ab', 'files': {'a.png': 'c3'}, 'seconds': 1.5, 'images': {'a': 'd4'}})
 
 CASES: dict[str, Case] = {
     # text: index files of data sets
@@ -250,6 +250,7 @@ CASES: dict[str, Case] = {
     # JSON
     'thresholds': Case(content('t.json', THRESHOLDS), lambda folder: load_thresholds(folder / 't.json'), ('t.json',)),
     'manifest': Case(content('m.json', MANIFEST), lambda folder: read_json(folder / 'm.json'), ('m.json',)),
+    'stage': Case(content('stage.json', MANIFEST), StageRecord.load, ('stage.json',)),
     'json': Case(content('m.json', MANIFEST), lambda folder: load_json(folder / 'm.json'), ('m.json',)),
     # npy and npz
     'map npy': Case(

@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mmentropy.engine.tasks import Workers
 from mmentropy.safe_files import DiskFullError, write_whole
 from mmentropy.segmentation import Context, ImageMaps, SeedPipeline
 
@@ -171,12 +172,43 @@ def test_processes_and_shards_give_the_same_files(voc, chain, finished, tmp_path
     build(chain, voc, tmp_path / 'jobs', jobs=2).run(only=['crf'])
     build(chain, voc, tmp_path / 'jobs').run()
     assert contents(tmp_path / 'jobs') == want
-    for shard in ((0, 2), (1, 2)):
-        build(chain, voc, tmp_path / 'shards', shard=shard).run(only=['maps'])
-        assert not (tmp_path / 'shards/manifest.json').exists()
-    assert len(list((tmp_path / 'shards/maps').glob('*.npz'))) == len(voc.ids())
-    assert build(chain, voc, tmp_path / 'shards').run()['stages'][0]['result']['made'] == 0
-    assert contents(tmp_path / 'shards') == want
+
+
+def run_shard(chain, voc, folder, rank: int) -> None:
+    workers = Workers('torchrun', 1, rank, 2, patience=5.0)
+    build(chain, voc, folder, workers=workers).run()
+
+
+def test_two_shards_chain_through_all_stages(voc, chain, finished, tmp_path):
+    """Started at once from nothing, they give one process's files, figures and failures."""
+    fork = multiprocessing.get_context('fork')
+    shards = [fork.Process(target=run_shard, args=(chain, voc, tmp_path, rank)) for rank in (0, 1)]
+    for shard in shards:
+        shard.start()
+    for shard in shards:
+        shard.join(120)
+        assert shard.exitcode == 0
+    assert contents(tmp_path) == contents(finished[0])
+    manifest = json.loads((tmp_path / 'manifest.json').read_text())
+    assert [one['result'] for one in manifest['stages']] == [one['result'] for one in finished[1]['stages']]
+    assert all(row['finished'] for row in build(chain, voc, tmp_path).plan())
+
+
+def test_one_shard_does_what_a_lost_one_left(voc, chain, finished, tmp_path):
+    workers = Workers('torchrun', 1, 0, 2, patience=0.3)
+    build(chain, voc, tmp_path, workers=workers).run(only=['maps', 'seed'])
+    build(chain, voc, tmp_path).run()
+    assert contents(tmp_path) == contents(finished[0])
+
+
+def test_shards_and_a_whole_run_keep_off_each_other(voc, chain, tmp_path):
+    import fcntl
+
+    workers = Workers('torchrun', 1, 0, 2)
+    with open(tmp_path / '.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match='another run, without shards, works in this folder'):
+            build(chain, voc, tmp_path, workers=workers).run()
 
 
 def run_slowly(chain, voc, folder) -> None:
@@ -232,6 +264,212 @@ def spoilt(voc, foreign, tmp_path):
     shutil.copytree(voc.root, tmp_path / 'VOC2012')
     shutil.copytree(foreign, tmp_path / 'foreign')
     return VOCFolder(str(tmp_path / 'VOC2012'), num_classes=5), tmp_path / 'foreign'
+
+
+def results(manifest: dict) -> dict[str, dict]:
+    return {entry['stage']: entry['result'] for entry in manifest['stages']}
+
+
+@pytest.fixture
+def copied(finished, spoilt, chain, tmp_path):
+    """A finished run, with data and maps of its own to change: pipeline builder, folder, data, maps."""
+    voc, foreign = spoilt
+    chain[0]['folder'] = str(foreign)
+    folder = tmp_path / 'run'
+    build(chain, voc, folder).run()
+    return lambda **options: build(chain, voc, folder, **options), folder, voc, foreign
+
+
+def stamps(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in contents(folder) if not name.endswith('.txt')}
+
+
+def touched(folder: Path, before: dict[str, int]) -> set[str]:
+    now = stamps(folder)
+    return {name for name in now if now[name] != before.get(name)}
+
+
+def test_an_image_appended_to_the_list_is_made(copied):
+    again, folder, voc, foreign = copied
+    listed, extra = Path(voc.root, 'ImageSets/Segmentation/train.txt'), voc.ids('val')[0]
+    from rough_maps import rough_maps
+
+    np.save(foreign / f'{extra}.npy', rough_maps(voc, extra))
+    before = stamps(folder)
+    listed.write_text(listed.read_text() + f'{extra}\n')
+    assert not any(row['finished'] for row in again().plan())
+    manifest = again().run()
+    assert touched(folder, before) == {f'{s}/{extra}.{e}' for s, e in zip(CHAIN, ('npz', 'npz', 'npz', 'png'))}
+    assert [result['images'] for result in results(manifest).values()] == [11] * 4
+    assert extra in (folder / 'masks/ids.txt').read_text().split()
+    # And taken off again: nothing is made, and the figures are of ten images.
+    listed.write_text(listed.read_text().replace(f'{extra}\n', ''))
+    assert [result['images'] for result in results(again().run()).values()] == [10] * 4
+    assert extra not in (folder / 'masks/ids.txt').read_text().split()
+
+
+CHAIN = ('maps', 'seed', 'crf', 'masks')
+
+
+def test_what_one_image_is_made_from(copied, caplog):
+    again, folder, voc, foreign = copied
+    first, second, third = voc.ids()[:3]
+    before = stamps(folder)
+    # A map replaced, an image replaced, labels changed.
+    np.save(
+        foreign / f'{first}.npy',
+        {k: 1 - v for k, v in np.load(foreign / f'{first}.npy', allow_pickle=True).item().items()},
+    )
+    shutil.copy(voc.image_path(third), voc.image_path(second))
+    with caplog.at_level('WARNING'):
+        again().run()
+    made = {f'{s}/{k}.{e}' for k in (first, second) for s, e in zip(CHAIN, ('npz', 'npz', 'npz', 'png'))}
+    assert touched(folder, before) >= {name for name in made if first in name} | {
+        f'maps/{second}.npz',
+        f'crf/{second}.npz',
+    }
+    assert touched(folder, before) <= made
+    assert 'maps: 2 images changed since' in caplog.text
+    assert all(row['finished'] for row in again().plan())
+
+
+def test_a_repaired_image_is_done_without_being_asked(copied):
+    again, folder, voc, _ = copied
+    key = voc.ids()[4]
+    whole, want = voc.image_path(key).read_bytes(), contents(folder)
+    voc.image_path(key).write_bytes(whole[:200])
+    manifest = again().run()
+    assert results(manifest)['maps']['failed'] == 1
+    assert not (folder / f'maps/{key}.npz').exists()
+    assert not again().plan()[0]['finished']
+    voc.image_path(key).write_bytes(whole)
+    manifest = again().run()
+    assert results(manifest)['maps']['failed'] == 0
+    assert contents(folder) == want
+
+
+def test_a_failure_is_tried_again(copied, monkeypatch):
+    """An image that failed for a reason outside of it, such as a server that was away."""
+    from mmentropy.segmentation import ForeignMaps
+
+    again, folder, voc, _ = copied
+    key, real, want = voc.ids()[2], ForeignMaps.process, contents(folder)
+    (folder / f'maps/{key}.npz').unlink()
+
+    def away(self, ctx, one):
+        if one == key:
+            raise ValueError('the server is away')
+        return real(self, ctx, one)
+
+    monkeypatch.setattr(ForeignMaps, 'process', away)
+    assert results(again().run())['maps']['failed'] == 1
+    monkeypatch.setattr(ForeignMaps, 'process', real)
+    assert results(again().run())['maps']['failed'] == 0
+    assert contents(folder) == want
+
+
+def test_another_data_root(copied, chain, tmp_path):
+    """The same content elsewhere is the same; another content is not."""
+    from mmentropy.segmentation import VOCFolder
+
+    _, folder, voc, _ = copied
+    shutil.copytree(voc.root, tmp_path / 'elsewhere')
+    moved, before = VOCFolder(str(tmp_path / 'elsewhere'), num_classes=5), stamps(folder)
+    build(chain, moved, folder).run()
+    assert touched(folder, before) == set()
+    shutil.copy(voc.image_path(voc.ids()[1]), moved.image_path(voc.ids()[0]))
+    build(chain, moved, folder).run()
+    assert f'maps/{voc.ids()[0]}.npz' in touched(folder, before)
+
+
+def test_other_true_masks_are_measured_and_nothing_is_made(copied):
+    again, folder, voc, _ = copied
+    before, old = stamps(folder), results(again().run())
+    for key in voc.ids():
+        shutil.copy(folder / f'masks/{key}.png', voc.mask_path(key))
+    new = results(again().run())
+    assert new['masks']['mIoU'] == 100.0 != old['masks']['mIoU']
+    assert new['seed']['mIoU'] != old['seed']['mIoU']
+    assert touched(folder, before) == set()
+
+
+def test_redo_makes_a_stage_and_its_readers_anew(copied, chain):
+    again, folder, _, _ = copied
+    before = stamps(folder)
+    chain[2]['bilateral'] = [10, 10, 6]
+    with pytest.raises(ValueError, match=r'bilateral was \[20, 10, 6\], is \[10, 10, 6\]\); --redo crf makes it'):
+        again().run()
+    assert touched(folder, before) == set()
+    manifest = again().run(redo=['crf'])
+    assert {name.split('/')[0] for name in touched(folder, before)} == {'crf', 'masks'}
+    assert [one['settings'].get('bilateral') for one in manifest['stages']] == [None, None, [10, 10, 6], None]
+    assert all(row['finished'] for row in again().plan())
+    with pytest.raises(ValueError, match="no stage 'crg'"):
+        again().run(redo=['crg'])
+
+
+def test_a_branch_takes_from_its_base_and_writes_nothing_there(copied, chain):
+    _, folder, voc, _ = copied
+    before = {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+    chain[2]['bilateral'] = [10, 10, 6]
+    branch = folder.with_name('run@small')
+    manifest = build(chain, voc, branch).run()
+    assert sorted(path.name for path in branch.iterdir() if path.is_dir()) == ['crf', 'masks']
+    assert [one.get('place') for one in manifest['stages']] == [str(folder / 'maps'), str(folder / 'seed'), None, None]
+    assert {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()} == before
+    # What it has made is what a run of its own makes.
+    own = build(chain, voc, folder.with_name('own')).run()
+    assert results(own)['masks']['mIoU'] == results(manifest)['masks']['mIoU']
+    assert contents(branch / 'masks') == contents(folder.with_name('own') / 'masks')
+    # A base that has changed since is not taken from.
+    key = voc.ids()[0]
+    shutil.copy(voc.image_path(voc.ids()[1]), voc.image_path(key))
+    build(chain, voc, branch).run()
+    assert (branch / f'maps/{key}.npz').is_file()
+
+
+def test_keep(copied, chain, caplog):
+    again, folder, _, _ = copied
+    before = stamps(folder)
+    chain[1]['threshold'] = 0.55
+    with caplog.at_level('INFO'):
+        again().run(keep=['seed', 'crf', 'masks'])
+    assert touched(folder, before) == set()
+    assert 'masks: finished before, skipped' in caplog.text
+
+
+@pytest.mark.parametrize('name', ['../../canary.txt', '{canary}'])
+def test_an_edited_record_deletes_nothing(copied, tmp_path, name):
+    again, folder, _, _ = copied
+    canary = tmp_path / 'canary.txt'
+    canary.write_text('alive')
+    content = json.loads((folder / 'seed/stage.json').read_text())
+    content['files'][name.format(canary=canary)] = 'ab'
+    (folder / 'seed/stage.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r'seed/stage\.json is no record of a stage: the name .* does not stay inside'):
+        again().run()
+    assert canary.read_text() == 'alive'
+
+
+@pytest.mark.parametrize('content', ['{"stages": [', '[]', '{"stages": {"a": 1}}', '{"stages": ["maps"]}'])
+def test_a_broken_manifest_is_refused_by_name(copied, content):
+    again, folder, _, _ = copied
+    whole = json.loads((folder / 'manifest.json').read_text())
+    (folder / 'manifest.json').write_text(content)
+    with pytest.raises(ValueError, match=r'run/manifest\.json'):
+        again().run()
+    (folder / 'manifest.json').unlink()
+    assert again().run()['stages'] == whole['stages']
+    assert json.loads((folder / 'manifest.json').read_text()) == whole
+
+
+def test_files_that_nobody_noted_are_made_again(copied):
+    again, folder, voc, _ = copied
+    want = contents(folder)
+    (folder / 'seed/stage.json').unlink()
+    (folder / f'seed/{voc.ids()[0]}.npz').write_bytes((folder / f'seed/{voc.ids()[1]}.npz').read_bytes())
+    again().run()
+    assert contents(folder) == want
 
 
 def test_bad_images_cost_one_sentence_each(spoilt, chain, tmp_path):
@@ -436,6 +674,26 @@ def test_the_whole_chain_in_one_command(tmp_path):
         want = (logits[0].softmax(0) + logits[1].flip(-1).softmax(0)) / 2
     np.testing.assert_allclose(segment_probability(model, image, flip=True), want, atol=1e-4)
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / f'run/test/{key}.png')), want.argmax(0))
+
+
+@pytest.mark.slow
+def test_a_killed_classifier_ends_with_the_same_weights(tmp_path):
+    """Its trainer goes with the pipeline, and the next start goes on as if nothing had been."""
+    config = tiny_config(tmp_path)
+    command = [sys.executable, str(ROOT / 'tools/seg_pipeline.py'), str(config), '--quiet', '--device', 'cpu']
+    command += ['--stages', 'classify', '--work-dir']
+    subprocess.run([*command, str(tmp_path / 'whole')], check=True, capture_output=True, timeout=600)
+    killed = tmp_path / 'killed'
+    with subprocess.Popen([*command, str(killed)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while not (killed / 'classify/epoch_1.pth').is_file():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    done = subprocess.run([*command, str(killed)], check=True, capture_output=True, timeout=600, text=True)
+    assert 'another' not in done.stderr
+    want, got = (torch.load(folder / 'classify/model.pth')['state_dict'] for folder in (tmp_path / 'whole', killed))
+    assert want.keys() == got.keys()
+    assert all(torch.equal(want[name], got[name]) for name in want)
 
 
 def test_the_plan(tmp_path, capsys):

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 import torch
 
 from mmentropy.engine.startup import choose_checkpoint, load_config
 from mmentropy.segmentation import Context
-from mmentropy.segmentation.training import Classify
+from mmentropy.segmentation.training import Classify, checkpoints_of, last_step, showing_progress
 
 CONFIG = """
 model = dict(type='ImageClassifier')
@@ -37,12 +37,12 @@ class Host:
     def __init__(self, folder: Path, last: int) -> None:
         self.folder, self.last = folder, last
 
-    def __call__(self, command: list[str], **_: object) -> CompletedProcess:
+    def __call__(self, command: list[str], **_: object) -> int:
         cfg = load_config(command[-1])
         choose_checkpoint(cfg)
         self.resumed = Path(cfg.load_from).name if cfg.get('load_from') else None
         save(self.folder / f'epoch_{self.last}.pth', self.last)
-        return CompletedProcess(command, 0)
+        return 0
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def start(stage, voc, tmp_path, monkeypatch):
 
     def run(last: int = 9) -> tuple[str | None, float]:
         host = Host(tmp_path / 'work/classify', last)
-        monkeypatch.setattr('mmentropy.segmentation.training.subprocess.run', host)
+        monkeypatch.setattr('mmentropy.segmentation.training.run_group', host)
         stage.run(Context(tmp_path / 'work', voc, device='cpu'))
         left = torch.load(host.folder / 'model.pth', weights_only=True)['state_dict']['weight']
         return host.resumed, left[0].item()
@@ -106,3 +106,55 @@ def test_no_checkpoint_at_the_end_is_said(start, monkeypatch):
     monkeypatch.setitem(Host.__call__.__globals__, 'save', lambda path, epoch: None)
     with pytest.raises(ValueError, match='classify: the training ended and left no whole checkpoint'):
         start()
+
+
+def test_every_training_is_seeded_by_the_epoch(stage, voc, tmp_path):
+    """What a run that was killed needs to end with the weights of one that was left alone."""
+    cfg = stage.build(Context(tmp_path / 'work', voc, device='cpu'))
+    assert [hook['type'] for hook in cfg.custom_hooks] == ['mmentropy.EpochSeedHook']
+    assert cfg.train_dataloader.persistent_workers is False
+
+
+def test_what_a_training_depends_on(stage, voc, tmp_path):
+    ctx = Context(tmp_path / 'work', voc, device='cpu')
+    text = CONFIG.replace("'ImageClassifier')", f"'ImageClassifier', init_cfg=dict(checkpoint='{tmp_path}/w.pth'))")
+    (tmp_path / 'run.py').write_text(text)
+    (tmp_path / 'w.pth').write_bytes(b'a')
+    before = stage.depends(ctx)
+    assert set(before) == {'the list of images', 'the images', 'the labels', f'{tmp_path}/w.pth'}
+    (tmp_path / 'w.pth').write_bytes(b'b')
+    changed = [name for name, value in stage.depends(ctx).items() if before[name] != value]
+    assert changed == [f'{tmp_path}/w.pth']
+    assert list(checkpoints_of([dict(a=dict(init_cfg=dict(checkpoint='x.pth'))), dict(init_cfg=dict(type='T'))])) == [
+        'x.pth'
+    ]
+
+
+@pytest.mark.parametrize(
+    ('text', 'step'),
+    [
+        ('', ''),
+        ('Epoch(train)  [3][ 10/25]  lr: 1.0e-01  eta: 0:10:22  time: 0.6\n', 'epoch 3, 10/25, 0:10:22 left'),
+        ('Iter(train) [ 50/600]  lr: 1.0e-01  eta: 1 day, 0:10:22  time: 1\n', 'iteration 50/600, 1 day, 0:10:22 left'),
+        ('Epoch(train)  [3][10/25]\nEpoch(train)  [4][ 5/25]\nsaved', 'epoch 4, 5/25'),
+    ],
+)
+def test_where_a_log_says_that_the_training_is(text, step):
+    assert last_step(text) == step
+
+
+def test_progress_is_shown_with_the_log_s_path(tmp_path, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        'mmentropy.segmentation.training.Progress.update', lambda *_, description: shown.append(description)
+    )
+    log = tmp_path / 'train.log'
+    log.write_text('Iter(train) [599/600] of an earlier start\n')
+    with showing_progress(log, 'segment', quiet=False, every=0.01):
+        with open(log, 'a') as file:
+            file.write('Iter(train) [ 50/600]  lr: 0.1\n')
+        for _ in range(500):
+            if shown:
+                break
+            time.sleep(0.01)
+    assert shown[0] == f'segment: iteration 50/600 (log: {log})'
