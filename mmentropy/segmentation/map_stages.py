@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from mmentropy.explain import check_grid, dissect, find_grid, measured_shift
@@ -140,6 +141,15 @@ def multi_scale_maps(
     return maps / (2 if flip else 1), entropies / len(views)
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """(height, width) from the file's head; (0, 0) for what cannot be read, which its stage then says."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except Exception:  # Pillow raises many kinds on damaged files
+        return 0, 0
+
+
 class MapStage(PerImageStage):
     """Writes class maps and measures them over all background thresholds in one pass."""
 
@@ -240,6 +250,10 @@ class ClassMaps(MapStage):
 
     def made_from(self, ctx: Context, key: str) -> list[Path]:
         return [ctx.data.image_path(key)]
+
+    def in_order(self, ctx: Context, keys: list[str]) -> list[str]:
+        """Images of one shape next to one another, so that the shares fill their batches."""
+        return sorted(keys, key=lambda key: (image_size(ctx.data.image_path(key)), key))
 
     def model(self, ctx: Context) -> MapModel:
         """The maps' network, loaded once."""

@@ -6,10 +6,14 @@ from __future__ import annotations
 import base64
 import logging
 import multiprocessing
+import os
+import signal
+import threading
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +271,8 @@ def share_out(ctx: Context, stage: PerImageStage, what: str, keys: list[str], wo
     workers = ctx.workers
     if workers.launcher == 'none':
         workers = Workers('none', ctx.jobs, context=clean_processes())
-    size = max(1, min(SHARE, len(keys) // (4 * max(workers.jobs, workers.world))))
+    parts = max(workers.jobs, workers.world)
+    size = max(1, min(SHARE, len(keys) // (4 * parts))) if parts > 1 else SHARE
     shares = {f'{what}-{i // size:06d}': keys[i : i + size] for i in range(0, len(keys), size)}
     folder = ctx.folder(stage.name) / SHARES
     with Progress(disable=ctx.quiet or not ctx.workers.is_first, transient=True) as bar:
@@ -305,6 +310,7 @@ class _Work:
     ctx: Context
 
     def __call__(self, keys: list[str]) -> dict[str, Any]:
+        end_with_parent()
         keys = [key for key in keys if not self.stage.output(self.ctx, key).is_file()]
         failures = {key: error for key, error in self.stage.process_all(self.ctx, keys) if error}
         return {'made': len(keys) - len(failures), 'failures': failures}
@@ -318,6 +324,7 @@ class _Measure:
     ctx: Context
 
     def __call__(self, keys: list[str]) -> Any:
+        end_with_parent()
         return self.stage.measure(self.ctx, keys)
 
 
@@ -326,8 +333,29 @@ def clean_processes() -> multiprocessing.context.BaseContext:
     if 'forkserver' not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context('spawn')
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmentropy.segmentation.worker_start'])
+    context.set_forkserver_preload(['mmentropy.segmentation'])
     return context
+
+
+_following = False
+
+
+def end_with_parent() -> None:
+    """In a worker: end when the process that handed out the work does, however that ends.
+
+    The server that workers are forked from lives as long as they do, so its end would tell them nothing.
+    """
+    global _following
+    parent = multiprocessing.parent_process()
+    if parent is None or _following:
+        return
+    _following = True
+
+    def follow() -> None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def one_sentence(action: Any) -> str | None:
