@@ -29,13 +29,15 @@ from statistics import mean
 
 import numpy as np
 import recipe
+import recipe_figures
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
-from recipe_figures import EVAL_SIZE, figures_of, paired, with_deviation
+from recipe_figures import figures_of, paired, with_deviation
 from torch import Tensor, nn
 
+from mmentropy.ops.localizing.threshold_rules import mean_share
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import draw_maps
@@ -45,6 +47,8 @@ from mmentropy.safe_files import write_whole, written_whole
 READINGS = {'protocol': Reading.named('protocol'), 'certain+spread': Reading.named('certain+spread')}
 SETS = ('photographs', 'mosaics')
 METHODS = ('gap', 'efw', 'recipe', 'tri')
+#: Side of the maps that are cut into boxes: what is only chosen by may be coarser.
+SIZES = {'report': 224, 'select': 112}
 #: Random crops and flips of each training image.
 VIEWS = 2
 
@@ -77,7 +81,7 @@ class Head:
     background: str = 'absent'
     hidden: int = 0
     map: str = 'object'
-    lr: float = 0.1
+    lr: float = 0.03
     epochs: int = 20
     batch: int = 128
 
@@ -223,9 +227,11 @@ def evaluate(model: nn.Module, head: Head, set_: str, args: argparse.Namespace) 
     data.masks = None
     size = tuple(data.images.shape[-2:])
     grid = MapGrid((0, 0), tuple(whole / part for whole, part in zip(size, cams.shape[-2:])), size)
+    recipe_figures.EVAL_SIZE = (SIZES[head.fold],) * 2
+    recipe_figures.RULES = {'mean': mean_share}
     for name, reading in READINGS.items():
         maps = read_maps(cams[:, None], entropies, chunks, reading)[:, 0]
-        figures = figures_of(draw_maps(maps, EVAL_SIZE, grid).numpy(), right, data)
+        figures = figures_of(draw_maps(maps, recipe_figures.EVAL_SIZE, grid).numpy(), right, data)
         figures.pop('curve')
         found[name] = figures
     return found

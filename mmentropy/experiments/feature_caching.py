@@ -66,8 +66,10 @@ class Views(Dataset):
             set_random_state(before)
 
 
-def build_trunk(cfg: Config, device: str | torch.device = 'cpu') -> nn.Module:
-    """The config's model with its weights, in evaluation mode.
+def build_trunk(cfg: Config, device: str | torch.device = 'cpu') -> tuple[nn.Module, str]:
+    """The config's model with its weights, in evaluation mode, and the fingerprint of its trunk.
+
+    The fingerprint is taken before any image: EVA-02 keeps tables of the last image's size among its buffers.
 
     Raises:
         ValueError: when its backbone is not frozen, or images are mixed.
@@ -89,12 +91,13 @@ def build_trunk(cfg: Config, device: str | torch.device = 'cpu') -> nn.Module:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain'):
         model = MODELS.build(settings)
     model.init_weights()
-    return model.to(device).eval()
+    return model.to(device).eval(), trunk_fingerprint(cfg, model)
 
 
 def cache_split(
     cfg: Config,
     model: nn.Module,
+    trunk: str,
     split: str,
     folder: Path,
     views: int = 1,
@@ -108,7 +111,7 @@ def cache_split(
 
     Args:
         cfg: whose data set and pipeline are used.
-        model: of :func:`build_trunk`.
+        model, trunk: of :func:`build_trunk`.
         split: ``train``, ``val`` or ``test``.
         folder: of the split's cache.
         views: of each sample; 1 for splits that are evaluated.
@@ -125,7 +128,7 @@ def cache_split(
     drawn = Views(dataset, views, seed)
     first = _extract(model, [drawn[0]])
     identity = CacheIdentity(
-        trunk=trunk_fingerprint(cfg, model),
+        trunk=trunk,
         preprocessing=preprocessing_fingerprint(cfg, split),
         dataset=fingerprint({**dataloader_of(cfg, split).dataset.to_dict(), 'pipeline': None}),
         samples=len(dataset),
@@ -233,7 +236,7 @@ def cache_config(
         path of the config.
     """
     out = Path(out)
-    model = build_trunk(cfg, device)
+    model, trunk = build_trunk(cfg, device)
     caches: dict[str, FeatureCache] = {}
     folders: dict[str, str] = {}
     for split in splits:
@@ -244,7 +247,7 @@ def cache_config(
             continue
         folders[settings] = split
         count = views if split == 'train' else 1
-        caches[split] = cache_split(cfg, model, split, out / split, count, tell=tell, **options)
+        caches[split] = cache_split(cfg, model, trunk, split, out / split, count, tell=tell, **options)
     path = out / f'{Path(cfg.filename or "config").stem}_cached.py'
     write_whole(path, cached_config(cfg, caches).pretty_text)
     tell(f'train the head: python tools/train.py {path}')
@@ -260,10 +263,10 @@ def join_head(cfg: Config, head: str | Path, out: str | Path, device: str = 'cpu
     """
     if not Path(head).is_file():
         raise FileNotFoundError(f'{head}: no such checkpoint')
-    model = build_trunk(cfg, device)
+    model, trunk = build_trunk(cfg, device)
     checkpoint = torch.load(head, map_location='cpu', weights_only=True)
     told = str((checkpoint.get('meta') or {}).get('cfg', ''))
-    if trunk_fingerprint(cfg, model) not in told:
+    if trunk not in told:
         raise ValueError(f'{head} was not trained on features of the trunk of {cfg.filename}; join it with its own')
     try:
         missing, unexpected = model.load_state_dict(checkpoint['state_dict'], strict=False)

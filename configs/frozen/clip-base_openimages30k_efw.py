@@ -1,0 +1,3 @@
+# Entropy pooling instead of GAP.
+_base_ = './clip-base_openimages30k.py'
+model = dict(neck=dict(type='mmentropy.EntropyPooling'))

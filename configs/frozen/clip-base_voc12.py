@@ -1,0 +1,10 @@
+# A linear head on frozen CLIP-B/16, average pooling, on PASCAL VOC 2012, multi-label: the control of its _efw, _ent and _tri configs.
+_base_ = [
+    '../_base_/models/frozen_clip_base.py',
+    '../_base_/datasets/voc12_cls.py',
+    '../_base_/schedules/frozen_head_10e.py',
+    '../_base_/default_runtime.py',
+]
+data_preprocessor = dict(mean={{_base_.image_mean}}, std={{_base_.image_std}})
+model = dict(
+    head=dict(multi_label=True, loss=dict(_delete_=True, type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0)))

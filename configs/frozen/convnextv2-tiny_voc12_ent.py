@@ -1,0 +1,6 @@
+# The recipe on a head that starts from scratch: half of the loss on average pooling, the entropy-regularised loss,
+# and maps read by certainty and spread over what looks alike.
+_base_ = './convnextv2-tiny_voc12_efw.py'
+loss = dict(
+    _delete_=True, type='mmentropy.EntropyRegularizedLoss', lambda_=0.05, multi_label=True, loss_weight=20.0)
+model = dict(head=dict(loss=loss, auxiliary_gap=0.5), reading='certain+spread')

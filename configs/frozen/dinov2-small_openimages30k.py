@@ -1,0 +1,7 @@
+# A linear head on frozen DINOv2-S, average pooling, on OpenImages30k: the control of its _efw, _ent and _tri configs.
+_base_ = [
+    '../_base_/models/frozen_dinov2_small.py',
+    '../_base_/datasets/openimages30k.py',
+    '../_base_/schedules/frozen_head_10e.py',
+    '../_base_/default_runtime.py',
+]

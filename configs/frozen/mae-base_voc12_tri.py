@@ -1,0 +1,3 @@
+# Three regions: object, background and unsure share every location, and the classifier reads the object.
+_base_ = './mae-base_voc12.py'
+model = dict(neck=None, head=dict(type='mmentropy.TriRegionHead'))

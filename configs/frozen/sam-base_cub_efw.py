@@ -1,0 +1,3 @@
+# Entropy pooling instead of GAP.
+_base_ = './sam-base_cub.py'
+model = dict(neck=dict(type='mmentropy.EntropyPooling'))
