@@ -335,6 +335,8 @@ ZOO = (
 
 #: Folders of mmpretrain's configs without a classifier of images: pre-training alone, retrieval, text.
 OTHERS = ('arcface', 'blip', 'blip2', 'chinese_clip', 'flamingo', 'itpn', 'llava', 'minigpt4', 'ofa', 'otter')
+#: Words of the table, by what the method's warning says.
+SAID = {'plain mean': 'approximate', 'reads the class token': 'class token', 'reads the direction': 'cosine'}
 METHODS = ('cam', 'entropy', 'grad_cam')
 
 
@@ -347,7 +349,7 @@ def look(network: Network) -> str:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always')
-                if anatomy is not None:  # found once for all methods; what each makes of it is asked again
+                if anatomy is not None and explainer.needs_classifier:  # found once for those that score locations; what each makes of it is asked again
                     explainer.anatomy = anatomy
                     explainer._check(anatomy)
                 maps = explainer(image, 0).maps
@@ -355,7 +357,8 @@ def look(network: Network) -> str:
             words.append('refused')
         else:
             grid = '×'.join(map(str, maps.shape[2:]))
-            word = 'approximate' if any('plain mean' in str(w.message) for w in caught) else 'yes'
+            said = ' '.join(str(warning.message) for warning in caught)
+            word = next((word for text, word in SAID.items() if text in said), 'yes')
             # Gradient maps of random weights may well be cut to nothing; these may not.
             words.append('constant' if method == 'cam' and maps.std() == 0 else word)
         anatomy = anatomy or explainer.anatomy

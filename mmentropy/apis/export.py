@@ -71,7 +71,7 @@ class ScoresAndMaps(nn.Module):
         classifier: Any = self.anatomy.classifier
         with hooked([layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))]):
             logits = run(self.model, images)
-        features = self.anatomy.to_map(kept[-1], (int(images.shape[2]), int(images.shape[3])))
+        features = self.anatomy.scored(kept[-1], (int(images.shape[2]), int(images.shape[3])))
         return self.to_scores(logits), class_activation_maps(features, classifier.weight)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import pooling as pools
 from torch.nn.modules.conv import _ConvNd
@@ -34,11 +35,15 @@ class Anatomy:
         classifier: the linear layer that gives the logits, or None where there is none on the map's channels.
         pooling: what stands between map and classifier: ``mean`` (its input is the mean of the map: CAM is exact and
             gradients are known), ``own`` (another pooling of the locations that the model declares to score by its
-            classifier), ``other`` (another pooling, or a norm between), ``tokens`` (it reads a class token).
+            classifier), ``other`` (another pooling, or a norm between), ``tokens`` (it reads a class token),
+            ``class_token`` (likewise, and the layer's patches are read by the same classifier), ``cosine`` (it takes
+            the features' direction alone).
         channels: D of the map.
         extra_tokens: tokens before the patches, None where not known.
         dense: the model gives a map of logits, (N, C, H, W): a segmentor.
-        kind: how the layer's output lies in memory, see :class:`~mmentropy.ops.token_maps.Layout`.
+        kind: how the layer's output lies in memory, see :class:`~mmentropy.ops.mapping.token_maps.Layout`.
+        joined: the classifier reads a token and the mean of the patches side by side: ``(token, whether it comes
+            first)``. Every location is then that token beside its own patch, and their mean is what is read.
 
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
     >>> anatomy = dissect(nn.Sequential(*layers), torch.rand(1, 3, 16, 16))
@@ -54,6 +59,16 @@ class Anatomy:
     extra_tokens: int | None = None
     dense: bool = False
     kind: str | None = None
+    joined: tuple[int, bool] | None = None
+
+    def scored(self, output: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """The layer's output as (N, D', h, w), as the classifier's weights read a location."""
+        features = self.to_map(output, image_size)
+        if self.joined is not None:
+            token, first = self.joined
+            beside = output[:, token, :, None, None].expand_as(features)
+            features = torch.cat([beside, features] if first else [features, beside], 1)
+        return F.normalize(features, dim=1) if self.pooling == 'cosine' else features
 
     def to_map(self, output: Tensor, image_size: tuple[int, int]) -> Tensor:
         """The layer's output as (N, D, h, w)."""
@@ -93,7 +108,13 @@ class Candidate:
 
 @torch.inference_mode(False)  # also where the caller keeps no gradients
 @torch.enable_grad()
-def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, classifier: str | None = None) -> Anatomy:
+def dissect(
+    model: nn.Module,
+    image: Tensor,
+    target_layer: str | None = None,
+    classifier: str | None = None,
+    by_location: bool = False,
+) -> Anatomy:
     """Find the last feature map and the linear classifier of any model.
 
     One forward pass on noise of the image's size is watched, so the answer does not depend upon what the image shows.
@@ -104,7 +125,11 @@ def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, cl
        classifier reads. Where the last layers have one at their class token only (ViT, DeiT), it is the last layer
        whose patches still have one.
     3. The classifier counts where it has as many inputs as the map has channels and no other layer with weights stands
-       between. Where there is none, but each class reads a channel of its own (SqueezeNet), it is the identity.
+       between. Where there is none, but each class reads a channel of its own (SqueezeNet), it is the identity. One
+       that gives scaled cosines is taken as linear on features of length one.
+    4. With ``by_location`` a classifier that reads a class token is read on the patches beside it, in the layer whose
+       class token is, number for number, what it reads (``class_token``); and one that reads a class token and the mean
+       of the patches side by side is read as :attr:`Anatomy.joined` says.
 
     Names given by the caller are taken as they are.
 
@@ -112,6 +137,7 @@ def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, cl
         model: gives (N, C) logits, or (N, C, H, W) class maps.
         image: (1, 3, H, W) network input; its size counts.
         target_layer, classifier: dotted names of modules, to override what would be found.
+        by_location: whether the caller scores locations by the classifier, rather than asking for gradients.
 
     Raises:
         KeyError: for a name that the model does not have.
@@ -133,9 +159,14 @@ def dissect(model: nn.Module, image: Tensor, target_layer: str | None = None, cl
             f'{where} of {type(model).__name__} gives a map of an image of {image.shape[2]}x{image.shape[3]} pixels; '
             'name the layer whose output is a feature map as target_layer'
         )
+    beside = _beside_tokens(seen) if by_location and wanted is None and seen.head is not None else None
+    if beside is not None:
+        return beside
     linear = _classifier_on(picked, seen, chosen=wanted is not None)
     pooling = 'own' if linear is not None and linear is own else 'other'
-    if by_token:
+    if linear is not None and (linear is seen.cosine or getattr(linear, 'normalizes_features', False)):
+        pooling = 'cosine'
+    elif by_token:
         pooling = 'tokens'
     elif linear is not None and _same(seen.read if seen.linear is linear else seen.logits, picked.pooled()):
         pooling = 'mean'
@@ -155,6 +186,7 @@ class _Seen:
         given: the classifier that the caller named or the model declares.
         head: where the classifier ran, None where no linear layer gives the logits.
         extra_tokens: that the model says to put before the patches.
+        cosine: the linear layer on features of length one that a cosine classifier is.
     """
 
     image: Tensor
@@ -163,10 +195,13 @@ class _Seen:
     given: nn.Linear | None
     head: Record | None
     extra_tokens: int
+    cosine: nn.Linear | None = None
 
     @property
     def linear(self) -> nn.Linear | None:
         """The classifier."""
+        if self.cosine is not None:
+            return self.cosine
         return self.given if self.head is None else self.head.module
 
     @property
@@ -195,7 +230,13 @@ def _see(model: nn.Module, image: Tensor, given: nn.Linear | None) -> _Seen:
     noise.requires_grad_()
     records, logits = watch(model, noise)
     head = None if logits.ndim == 4 else _find_head(records, logits, given)
-    return _Seen(noise, records, logits, given, head, declared_tokens(model))
+    cosine = None
+    if head is None and given is None and logits.ndim == 2:
+        head, cosine = _find_cosine(records, logits)
+        scale = getattr(getattr(model, 'head', None), 's', None)  # of mmpretrain's margin heads, for predictions alone
+        if cosine is not None and isinstance(scale, int | float) and scale > 0:
+            cosine.weight.mul_(scale)
+    return _Seen(noise, records, logits, given, head, declared_tokens(model), cosine)
 
 
 def _named(model: nn.Module, name: str, what: str) -> nn.Module:
@@ -235,6 +276,51 @@ def _find_head(records: list[Record], logits: Tensor, given: nn.Linear | None) -
     for record in reversed(records):
         if isinstance(record.module, nn.Linear) and record.output.shape == logits.shape:
             return record if torch.equal(record.output, logits) else None
+    return None
+
+
+@torch.no_grad()
+def _find_cosine(records: list[Record], logits: Tensor) -> tuple[Record | None, nn.Linear | None]:
+    """The last layer whose weights give the logits as scaled cosines, k·cos(x, w_c), and its linear layer on x/|x|."""
+    for record in reversed(records):
+        weight, read = getattr(record.module, 'weight', None), record.inputs
+        if not isinstance(weight, Tensor) or weight.ndim != 2 or read is None or read.ndim != 2:
+            continue
+        if weight.shape != (logits.shape[1], read.shape[1]):
+            continue
+        directions = F.normalize(weight.float(), dim=1)
+        cosines = F.normalize(read.float(), dim=1) @ directions.T
+        scale = (logits * cosines).sum() / cosines.square().sum().clamp(min=1e-12)
+        if not torch.allclose(scale * cosines, logits.float(), rtol=1e-4, atol=1e-5) or not scale > 0:
+            continue
+        linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False).to(weight).requires_grad_(False)
+        linear.weight.copy_(scale * directions)
+        return record, linear
+    return None, None
+
+
+def _beside_tokens(seen: _Seen) -> Anatomy | None:
+    """The last layer whose class token, alone or beside the mean of its patches, is what the classifier reads."""
+    linear, read = seen.linear, seen.read
+    candidates = [c for c in _candidates(seen) if c.layout.kind == 'tokens' and c.layout.extra_tokens]
+    cosine = linear is seen.cosine or getattr(linear, 'normalizes_features', False)
+    if linear is None or read.ndim != 2:
+        return None
+    for candidate in reversed(candidates):
+        record, layout = candidate.record, candidate.layout
+        found = Anatomy(
+            record.module, record.name, linear, 'class_token', layout.channels, layout.extra_tokens, kind='tokens'
+        )
+        for token in range(layout.extra_tokens):
+            own = record.output[:, token]
+            if _same(read, own):
+                found.pooling = 'cosine' if cosine else 'class_token'
+                return found
+            for first in (True, False):
+                parts = [own, candidate.pooled()]
+                if not cosine and _same(read, torch.cat(parts if first else parts[::-1], 1)):
+                    found.pooling, found.joined = 'mean', (token, first)
+                    return found
     return None
 
 

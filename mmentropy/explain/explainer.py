@@ -22,6 +22,18 @@ from .anatomy import Anatomy, dissect
 from .grids import check_grid, find_grid, measured_shift
 from .watching import frozen, hooked, last_tensor, run
 
+#: What is read at a location where the classifier does not read the mean of the map, by the anatomy's pooling.
+RULES = {
+    'class_token': (
+        'its classifier reads the class token, and is read on the patch tokens beside it; no patch was trained so, and '
+        'the maps add up to no logit'
+    ),
+    'cosine': (
+        'its classifier reads the direction of the pooled feature, and is read on the direction of each location; the '
+        'maps add up to no logit'
+    ),
+}
+
 Classes = Tensor | Sequence | int | Callable[[Tensor], Tensor] | None
 
 
@@ -147,7 +159,9 @@ class Explainer(ABC):
         if images.ndim != 4 or not len(images):
             raise ValueError(f'images must be a batch (N, 3, H, W) with N > 0, got {tuple(images.shape)}')
         if self.anatomy is None:
-            self.anatomy = dissect(self.model, images[:1], self.target_layer, self.classifier)
+            self.anatomy = dissect(
+                self.model, images[:1], self.target_layer, self.classifier, by_location=self.needs_classifier
+            )
             self._check(self.anatomy)
         size = (images.shape[2], images.shape[3])
         first, *others = views_of(size, self.scales, self.flip)
@@ -191,6 +205,8 @@ class Explainer(ABC):
                 f'{name} needs a linear classifier on pooled features, and {model} has none on layer '
                 f'{anatomy.name!r}; use GradCAM, or name target_layer and classifier'
             )
+        if anatomy.pooling in RULES:
+            warnings.warn(f'{name} on {model}, layer {anatomy.name!r}: {RULES[anatomy.pooling]}', stacklevel=4)
         if anatomy.pooling == 'other':
             warnings.warn(
                 f'the classifier of {model} does not read the plain mean of layer {anatomy.name!r}; {name} applies its '
@@ -218,7 +234,7 @@ class Explainer(ABC):
                 ]
                 with hooked(handles):
                     found = self._maps(images, classes)
-                features = self.anatomy.to_map(kept[-1], (images.shape[2], images.shape[3]))
+                features = self.anatomy.scored(kept[-1], (images.shape[2], images.shape[3]))
             return replace(found, maps=self._read(found.maps, features))
 
     def _read(self, maps: Tensor, features: Tensor) -> Tensor:
@@ -254,12 +270,12 @@ class Explainer(ABC):
         raise TypeError(f'{type(self).__name__} says that it handles segmentors, but has no _dense')
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The feature map (N, D, h, w) and the logits (N, C), in one forward pass."""
+        """The feature map (N, D, h, w), as the classifier reads locations, and the logits (N, C), in one pass."""
         kept: list[Tensor] = []
         handle = self.anatomy.layer.register_forward_hook(lambda m, i, output: kept.append(last_tensor(output)))
         with hooked([handle]):
             logits = run(self.model, images)
-        return self.anatomy.to_map(kept[-1], tuple(images.shape[2:])), logits
+        return self.anatomy.scored(kept[-1], tuple(images.shape[2:])), logits
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:

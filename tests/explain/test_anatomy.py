@@ -168,8 +168,9 @@ def test_the_gradient_tells_whether_a_class_token_is_read():
     anatomy = dissect(model, image)
     assert anatomy.pooling == 'tokens'
     assert anatomy.name != 'last'
+    assert dissect(model, image, by_location=True).name == 'last'  # tests/explain/test_token_models.py
     with pytest.raises(ValueError, match='needs a linear classifier on pooled features'):
-        CAM(model)(image)
+        CAM(model, target_layer='block')(image)
 
 
 def test_tokens_before_the_patches_count_only_where_declared():
