@@ -349,7 +349,8 @@ def look(network: Network) -> str:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter('always')
-                if anatomy is not None and explainer.needs_classifier:  # found once for those that score locations; what each makes of it is asked again
+                # Found once for those that score locations; what each makes of it is asked again.
+                if anatomy is not None and explainer.needs_classifier:
                     explainer.anatomy = anatomy
                     explainer._check(anatomy)
                 maps = explainer(image, 0).maps

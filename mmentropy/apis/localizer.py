@@ -24,6 +24,7 @@ from mmentropy.ops.mapping.reading import Reading
 from mmentropy.ops.mapping.scaling import normalize_map, upsample_map
 
 from .images import count_images, is_single, iterate_images
+from .zero_shot import TEMPLATES, is_clip, zero_shot_model
 
 #: How maps are read where neither the caller nor the model says, and what counts for boxes and masks.
 READING = 'protocol'
@@ -112,6 +113,10 @@ class Localizer:
             for the method, else :data:`READING`, but raw maps of the methods that weigh by certainty themselves.
         grid: where maps are drawn: ``followed``, in their place; ``measured``, moved by what the gradients of the first
             batch say; or ``half_pixel``, the field's drawing. None is what the model declares, else ``followed``.
+        classes: classes by their names, for a CLIP: ``model`` is ``clip-vit-base-p16``, ``clip-vit-base-p32``,
+            ``clip-vit-large-p14`` or a config of mmpretrain's ``CLIPZeroShot``, and nothing is trained.
+        tokenizer: vocabulary of its text tower, see :class:`~mmentropy.engine.clip_tokenizer.ClipTokenizer`.
+        templates: texts with ``{}`` for the name of a class.
         **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``.
     """
 
@@ -127,6 +132,9 @@ class Localizer:
         exif: bool = True,
         reading: Reading | dict | str | None = None,
         grid: str | None = None,
+        classes: Sequence[str] | None = None,
+        tokenizer: str | Path | None = None,
+        templates: Sequence[str] = TEMPLATES,
         **options: Any,
     ) -> None:
         if batch_size < 1:
@@ -136,6 +144,15 @@ class Localizer:
         if reading is not None:
             options['reading'] = Reading.of(reading)
         size = None if input_size is None else height_and_width(input_size)
+        if classes is not None:
+            if not is_clip(model):
+                told = type(model).__name__ if isinstance(model, nn.Module) else repr(str(model))
+                raise ValueError(
+                    f'{told} has its own classes; classes by their names are for a CLIP: clip-vit-base-p16'
+                )
+            names = [classes] if isinstance(classes, str) else classes
+            model = zero_shot_model(str(model), names, weights, tokenizer, templates, random_weights=random_weights)
+            weights = None
         self.loaded: LoadedModel = load_model(model, weights, device, trust_checkpoint, random_weights)
         if size is not None:
             self.loaded.fix_size(size)

@@ -129,7 +129,8 @@ def dissect(
        that gives scaled cosines is taken as linear on features of length one.
     4. With ``by_location`` a classifier that reads a class token is read on the patches beside it, in the layer whose
        class token is, number for number, what it reads (``class_token``); and one that reads a class token and the mean
-       of the patches side by side is read as :attr:`Anatomy.joined` says.
+       of the patches side by side is read as :attr:`Anatomy.joined` says. A model may declare the layer whose locations
+       are scored as ``location_layer``.
 
     Names given by the caller are taken as they are.
 
@@ -145,6 +146,8 @@ def dissect(
     """
     if not getattr(model, 'with_head', True):  # mmpretrain's: its output would pass for the maps of a segmentor
         raise ValueError(f'{type(model).__name__} has no head: it gives features, and no class to explain')
+    if by_location and target_layer is None:
+        target_layer = getattr(model, 'location_layer', None)
     wanted = None if target_layer is None else _named(model, target_layer, 'target_layer')
     own = getattr(model, 'location_classifier', None)
     seen = _see(model, image, own if classifier is None else _named_linear(model, classifier))

@@ -4,11 +4,12 @@
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 
 from . import backbones, classifiers, erasing, heads, losses, necks, segmentors
+from .backbones import CachedTrunk, CLIPVision
 from .classifiers import ExplainedClassifier, LocalizationClassifier, MinMaxLocalizer
 from .erasing import ADL, RDAP, SPG, ACoL
 from .heads import CAMHead, CosineClassifier, TextPrototypeHead, TriRegionHead, WildcatHead
 from .losses import ConfidencePenaltyLoss, EntropyRegularizedLoss, JeffreysPenaltyLoss
-from .necks import EntropyPooling, GlobalMaxPooling, LSEPooling, PCAMPooling, WildcatPooling
+from .necks import EntropyPooling, GlobalMaxPooling, LSEPooling, PCAMPooling, TokenPooling, WildcatPooling
 
 __all__ = [
     'ADL',
@@ -16,6 +17,8 @@ __all__ = [
     'SPG',
     'ACoL',
     'CAMHead',
+    'CLIPVision',
+    'CachedTrunk',
     'ConfidencePenaltyLoss',
     'CosineClassifier',
     'EntropyPooling',
@@ -28,6 +31,7 @@ __all__ = [
     'MinMaxLocalizer',
     'PCAMPooling',
     'TextPrototypeHead',
+    'TokenPooling',
     'TriRegionHead',
     'WildcatHead',
     'WildcatPooling',

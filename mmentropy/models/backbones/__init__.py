@@ -2,6 +2,7 @@
 from .alexnet_gap import AlexNetGAP
 from .cached_trunk import CachedTrunk
 from .cifar_resnets import CIFARResNet, WideResNet
+from .clip_vision import CLIPVision
 from .enlarged import EnlargedBackbone
 from .googlenet_gap import GoogLeNetGAP
 from .inception_v3_cam import InceptionV3CAM
@@ -15,6 +16,7 @@ __all__ = [
     'VGGGAP',
     'AlexNetGAP',
     'CIFARResNet',
+    'CLIPVision',
     'CachedTrunk',
     'EnlargedBackbone',
     'GoogLeNetGAP',

@@ -16,6 +16,7 @@ from mmentropy.models.backbones.map_backbone import last_channels, map_backbone
 from mmentropy.models.heads.cam_head import CAMHead
 from mmentropy.models.necks.score_pooling import ScorePooling
 from mmentropy.models.necks.tied_pooling import TiedPooling
+from mmentropy.models.necks.token_pooling import TokenPooling
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.registry import MODELS
@@ -108,6 +109,11 @@ class LocalizationClassifier(ImageClassifier):
         if isinstance(self.neck, TiedPooling):
             return self.neck.classifier
         return getattr(self.head, 'location_classifier', None)
+
+    @property
+    def location_layer(self) -> str | None:
+        """The layer whose locations the classifier scores, where it is not their pooled map that it reads."""
+        return 'backbone' if isinstance(self.neck, TokenPooling) else None
 
     def method_options(self, method: str) -> dict:
         """Options that a map method (of :data:`mmentropy.explain.METHODS`) needs to read as this model pools, and to

@@ -7,6 +7,7 @@ from .pcam_pooling import PCAMPooling
 from .score_pooling import ClassScores, ScorePooling
 from .second_order_pooling import SecondOrderPooling
 from .tied_pooling import TiedPooling
+from .token_pooling import TokenPooling
 from .wildcat_pooling import WildcatPooling
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     'ScorePooling',
     'SecondOrderPooling',
     'TiedPooling',
+    'TokenPooling',
     'WildcatPooling',
 ]
