@@ -3,22 +3,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_clip import SETTINGS, write_vocabulary
 
 from mmentropy.apis.localizer import Localizer
 from mmentropy.apis.zero_shot import is_clip, settings_of, zero_shot_model
 from mmentropy.engine.clip_text import build_clip
 from mmentropy.ops.certainty.entropy import softmax_entropy
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'engine'))
-from tiny_clip import SETTINGS, write_vocabulary
 
 CLASSES = ['red cat', 'dog', 'owl']
 
