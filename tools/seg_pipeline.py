@@ -26,6 +26,15 @@ def parse_args() -> argparse.Namespace:
         '--redo', nargs='+', default=(), metavar='NAME', help='make these and what reads from them anew'
     )
     parser.add_argument('--keep', nargs='+', default=(), metavar='NAME', help='take these as they are')
+    parser.add_argument(
+        '--sweep',
+        nargs='+',
+        action='append',
+        metavar='STAGE.OPTION=VALUE,VALUE',
+        help='try all combinations; given again, another grid',
+    )
+    parser.add_argument('--select-split', default='select', metavar='LIST', help='images that --sweep chooses on')
+    parser.add_argument('--sweep-by', metavar='STAGE', help='whose mIoU decides (default: the last before a training)')
     parser.add_argument('--dry-run', action='store_true', help='print the plan with estimated time and disk')
     parser.add_argument('--jobs', type=positive_int, default=1, help='processes of the stages that work image by image')
     parser.add_argument('--shard', metavar='I/N', help='the I-th of N processes that work in this folder, I from 0')
@@ -60,8 +69,10 @@ def work_dir(args: argparse.Namespace) -> Path:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.segmentation import SeedPipeline
+    children_die_with_us()
+    from mmentropy.segmentation import RefinerSweep, SeedPipeline
     from mmentropy.segmentation.pipeline import print_plan, print_results
+    from mmentropy.segmentation.refiner_sweep import read_grid
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     options = dict(args.cfg_options or {})
@@ -73,8 +84,11 @@ def main() -> None:
     pipeline = SeedPipeline.from_config(args.config, work_dir(args), options, args.seed, **context)
     if args.dry_run:
         print_plan(pipeline.plan(args.stages, args.start))
+    elif args.sweep:
+        sweep = RefinerSweep(pipeline, [read_grid(grid) for grid in args.sweep], args.select_split, args.sweep_by)
+        sweep.run()
+        print((pipeline.ctx.work_dir / 'sweep/sweep.md').read_text(encoding='utf-8'))
     else:
-        children_die_with_us()
         print_results(pipeline.run(args.stages, args.start, args.redo, args.keep))
 
 

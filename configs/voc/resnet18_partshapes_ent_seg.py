@@ -3,7 +3,7 @@
 data = dict(
     split='train',
     num_classes=5,
-    partshapes=dict(train=800, val=100, num_classes=5, image_size=96, num_objects=[1, 3], seed=0),
+    partshapes=dict(train=800, val=100, select=160, num_classes=5, image_size=96, num_objects=[1, 3], seed=0),
 )
 stages = dict(
     classify=dict(type='Classify', config='resnet18_partshapes_cls_ent.py'),

@@ -11,6 +11,7 @@ from .pipeline import SeedPipeline
 from .predict import Test
 from .pseudo_masks import PseudoMasks
 from .refine import CrfRefine, GrowRefine, PixelAdaptiveRefine, RandomWalkRefine
+from .refiner_sweep import RefinerSweep
 from .seed import Seed
 from .stage import Context, PerImageStage, Stage
 from .training import Classify, Segment, TrainAffinity
@@ -36,6 +37,7 @@ __all__ = [
     'PixelAdaptiveRefine',
     'PseudoMasks',
     'RandomWalkRefine',
+    'RefinerSweep',
     'Seed',
     'SeedPipeline',
     'Segment',

@@ -254,8 +254,7 @@ class SeedPipeline:
         self.ctx.work_dir.mkdir(parents=True, exist_ok=True)
         with _hold(self.ctx):
             self._check_manifest()
-            if self.drawn is not None:
-                self._draw()
+            self.draw()
             if self.ctx.alone:
                 remove_partial(self.ctx.work_dir)
             for stage in self.stages:
@@ -275,12 +274,14 @@ class SeedPipeline:
         if not isinstance(stages, list) or not all(isinstance(one, dict) and 'stage' in one for one in stages):
             raise ValueError(f'{self.ctx.work_dir / MANIFEST} is no manifest of stages; remove it, it is written anew')
 
-    def _draw(self) -> None:
-        """Draw the scenes; one process does, and finds nothing to do where they are there."""
+    def draw(self) -> None:
+        """Draw the scenes of a config that has them; one process does, and draws what is missing."""
+        if self.drawn is None:
+            return
         root = Path(self.ctx.data.root)
         root.parent.mkdir(parents=True, exist_ok=True)
         with one_owner(root.parent / '.drawing', 'run', 'wait until it has drawn the scenes', patience=WAIT):
-            export_voc(root, **(self.drawn or {}))
+            export_voc(root, **self.drawn)
 
     def _take_from_base(self, stage: Stage, own: bool) -> None:
         """In a branch: read the stage from the base where it is finished there with the same settings and inputs."""

@@ -55,6 +55,7 @@ class Context:
         quiet: no progress bars.
         workers: whoever else works on the same folder; see :class:`~mmentropy.engine.tasks.Workers`.
         places: stage → its folder, where that is not the one in ``work_dir``: what a branch takes from its base.
+        names: stage → name of its folder in ``work_dir``, where that is not its own.
         digests: what files hold.
 
     >>> Context(Path('work_dirs/voc'), VOCFolder('data/VOC2012')).folder('maps').as_posix()
@@ -68,6 +69,7 @@ class Context:
     quiet: bool = False
     workers: Workers = field(default_factory=Workers)
     places: dict[str, Path] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
     digests: Digests = field(default_factory=Digests, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,7 @@ class Context:
 
     def folder(self, stage: str) -> Path:
         """The folder of a stage's outputs."""
-        return self.places.get(stage, self.work_dir / stage)
+        return self.places.get(stage, self.work_dir / self.names.get(stage, stage))
 
     @property
     def alone(self) -> bool:
@@ -84,7 +86,7 @@ class Context:
 
     def for_workers(self) -> Context:
         """What a process that works for this one needs: quiet, and without the table of digests."""
-        return Context(self.work_dir, self.data, self.jobs, self.device, True, places=self.places)
+        return Context(self.work_dir, self.data, self.jobs, self.device, True, places=self.places, names=self.names)
 
 
 class Stage(ABC):

@@ -18,7 +18,9 @@ from mmentropy.datasets.readers.voc import VOC_CLASSES
 from mmentropy.ops.masks import IGNORE_LABEL
 
 #: Splits of PartShapes → lists of VOC that hold them.
-LISTS = {'train': ('train', 'trainaug'), 'val': ('val',)}
+LISTS = {'train': ('train', 'trainaug'), 'val': ('val',), 'test': ('select',)}
+#: Year in the ids of each split's scenes.
+YEARS = {'train': 2007, 'val': 2008, 'test': 2009}
 
 
 def border_map(seg_map: np.ndarray, instances: np.ndarray, width: int = 1) -> np.ndarray:
@@ -64,6 +66,7 @@ def export_voc(
     val: int = 100,
     border: int = 1,
     advance: Callable[[], None] = lambda: None,
+    select: int = 0,
     **options,
 ) -> dict[str, int]:
     """Write PartShapes scenes: ``JPEGImages``, ``Annotations``, ``SegmentationClass``, ``SegmentationClassAug``, lists.
@@ -77,6 +80,7 @@ def export_voc(
         val: number of validation scenes.
         border: width of the ignored border in pixels, each side; 0 for none.
         advance: called after each scene.
+        select: number of scenes of the list ``select``, on which options may be chosen that the others report.
         **options: of :class:`PartShapes`.
 
     Returns:
@@ -89,16 +93,16 @@ def export_voc(
     if options['num_classes'] > len(VOC_CLASSES):
         raise ValueError(f'VOC has {len(VOC_CLASSES)} classes, num_classes={options["num_classes"]} is too many')
     dst = Path(dst)
-    counts = {'train': train, 'val': val}
+    counts = {'train': train, 'val': val} | ({'test': select} if select else {})
     for split, length in counts.items():
         data = PartShapes(split, length, with_seg_map=True, multi_label=True, **options)
-        keys = [f'{2007 + (split == "val")}_{i:06d}' for i in range(length)]
+        keys = [f'{YEARS[split]}_{i:06d}' for i in range(length)]
         for i, key in enumerate(keys):
             _write_scene(dst, key, data, i, border)
             advance()
         for name in LISTS[split]:
             write_lines(dst / 'ImageSets/Segmentation' / f'{name}.txt', keys)
-    return counts
+    return {'select' if split == 'test' else split: count for split, count in counts.items()}
 
 
 def _write_scene(dst: Path, key: str, data: PartShapes, index: int, border: int) -> None:
