@@ -34,7 +34,10 @@ setup(
     packages=find_packages(include=['mmentropy', 'mmentropy.*']),
     # .mim links to configs/, tools/ and model-index.yml: where mim and `mmentropy::` look in any OpenMMLab package.
     package_data={
-        'mmentropy': ['py.typed', 'visualization/*.html', 'experiments/*.pth', '.mim/model-index.yml']
+        'mmentropy': [
+            *('py.typed', 'visualization/*.html', 'experiments/*.pth', 'experiments/*.csv'),
+            '.mim/model-index.yml',
+        ]
         + [f'.mim/**/*.{suffix}' for suffix in ('py', 'yml', 'sh')]
     },
     entry_points={'console_scripts': ['mmentropy = mmentropy.commands:run_command']},

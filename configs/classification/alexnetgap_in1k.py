@@ -2,8 +2,9 @@
 _base_ = [
     '../_base_/models/alexnetgap.py',
     '../_base_/datasets/ilsvrc.py',
-    '../_base_/schedules/finetune_50e.py',
+    '../_base_/schedules/finetune_10e.py',
+    '../_base_/evaluators/cam2016.py',
     '../_base_/default_runtime.py',
 ]
-train_cfg = dict(max_epochs=10)
-param_scheduler = dict(step_size=3)
+val_evaluator = _base_.cam2016_evaluator
+test_evaluator = val_evaluator

@@ -1,8 +1,8 @@
 # Min-max entropy with the journal's loss on Oxford 102 flowers.
 _base_ = [
     '../_base_/models/resnet50_minmax.py',
-    '../_base_/datasets/flowers102.py',
-    '../_base_/schedules/minmax_finetune_50e.py',
+    '../_base_/datasets/flowers102_480.py',
+    '../_base_/schedules/minmax_finetune_80e.py',
     '../_base_/evaluators/masks.py',
     '../_base_/default_runtime.py',
 ]

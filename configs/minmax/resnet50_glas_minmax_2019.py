@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/resnet50_minmax_2019.py',
     '../_base_/datasets/glas.py',
-    '../_base_/schedules/minmax_finetune_50e.py',
+    '../_base_/schedules/minmax_finetune_80e.py',
     '../_base_/evaluators/masks.py',
     '../_base_/default_runtime.py',
 ]

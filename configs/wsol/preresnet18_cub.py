@@ -4,5 +4,8 @@ _base_ = [
     '../_base_/models/preresnet18_cam.py',
     '../_base_/datasets/cub.py',
     '../_base_/schedules/scratch_200e.py',
+    '../_base_/evaluators/er2023.py',
     '../_base_/default_runtime.py',
 ]
+val_evaluator = _base_.er2023_evaluator
+test_evaluator = val_evaluator

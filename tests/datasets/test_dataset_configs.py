@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import dataset_worlds as worlds
@@ -12,6 +13,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmengine.runner import Runner
+
+from mmentropy.datasets.readers.image_folders import PRESETS
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 
@@ -50,6 +53,9 @@ CASES = {
     ),
     'tinyimagenet': (worlds.tiny_imagenet, (64, 64), (64, 64), {'gt_bboxes'}),
     'tinyimagenet_mosaic': (mosaic_world, (64, 64), (128, 128), {'gt_bboxes', 'gt_bbox_labels', 'tile_bbox'}),
+    'cub_480': (worlds.cub, (480, 480), (42, 56), {'gt_bboxes'}),
+    'flowers102_480': (worlds.flowers, (480, 480), (32, 48), {'gt_mask', 'ignore_mask'}),
+    **{name: (partial(worlds.image_folders, preset=name), (224, 224), (224, 224), set()) for name in PRESETS},
     'partshapes': (None, (64, 64), (64, 64), {'gt_bboxes', 'gt_bbox_labels', 'gt_mask', 'part_mask'}),
 }
 
@@ -109,8 +115,8 @@ def test_ground_truth_stays_in_pixels_of_the_original_image(name: str, extra: li
 
 def test_every_base_config_is_covered() -> None:
     found = {path.stem for path in CONFIGS.glob('*.py')}
-    # The others: the protocol has no set of its own; a segmentor's set has a test below or in the pipeline's.
-    assert found == {*CASES, 'wsol_protocol', 'voc12_seg', 'partshapes_voc', 'partshapes_voc_seg'}
+    # The others: protocol and image folders have no set of their own; a segmentor's set has a test below or elsewhere.
+    assert found == {*CASES, 'wsol_protocol', 'image_folders', 'voc12_seg', 'partshapes_voc', 'partshapes_voc_seg'}
 
 
 def test_normalisation_is_the_protocols(tmp_path: Path) -> None:

@@ -29,6 +29,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('configs', nargs='+', help='config files, one a row of the table')
     add_comparison_arguments(parser)
     parser.add_argument('--columns', nargs='+', help='figures in the Markdown and LaTeX table (the CSV has all)')
+    parser.add_argument(
+        '--references',
+        nargs='+',
+        metavar='SET',
+        help='write a table with the figures that others published of these sets, too (docs/reference_figures.md)',
+    )
     return parser.parse_args()
 
 
@@ -37,12 +43,17 @@ def main() -> None:
     args = parse_args()
     from mmentropy.experiments.comparison import named_configs, plan_runs
     from mmentropy.experiments.execution import execute_and_tabulate
+    from mmentropy.experiments.references import references, write_beside
 
+    if args.references:
+        references(args.references)  # an unknown set is told before anything runs
     runs = plan_runs(
         args.configs, args.seeds, args.work_dir, args.cfg_options, named_configs(args.eval_configs), args.eval_options
     )
     out = args.out or Path(args.work_dir) / 'table'
     failed = execute_and_tabulate(runs, out, args.columns, COLUMNS, args.jobs, args.dry_run)
+    if args.references:
+        print(f'wrote {write_beside(runs, out, args.references)}')
     if failed:
         raise SystemExit(1)
 

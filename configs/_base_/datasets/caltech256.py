@@ -1,0 +1,9 @@
+# Caltech 256, 30 images a class drawn.
+_base_ = './image_folders.py'
+num_classes = 256
+data = dict(preset='caltech256', data_root='data/caltech256')
+
+data_preprocessor = dict(num_classes=num_classes)
+train_dataloader = dict(dataset=data)
+val_dataloader = dict(dataset=data)
+test_dataloader = dict(dataset=data)

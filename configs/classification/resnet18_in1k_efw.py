@@ -1,0 +1,3 @@
+# Entropy pooling instead of GAP.
+_base_ = './resnet18_in1k.py'
+model = dict(neck=dict(type='mmentropy.EntropyPooling'))

@@ -1,0 +1,6 @@
+# Frequency pooling: magnitudes of the lowest frequencies of each channel.
+_base_ = './resnet50_in1k.py'
+model = dict(
+    neck=dict(type='mmentropy.FrequencyPooling', in_channels=2048, size=2),
+    head=dict(type='LinearClsHead', in_channels=10240),
+)

@@ -1,0 +1,5 @@
+# Residual attention on the last map.
+_base_ = './resnet56_cifar100.py'
+model = dict(
+    backbone=dict(
+        _delete_=True, type='mmentropy.ResidualAttentionBackbone', backbone={{_base_.model.backbone}}))

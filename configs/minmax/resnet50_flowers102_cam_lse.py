@@ -1,0 +1,3 @@
+# Control: log-sum-exp pooling.
+_base_ = './resnet50_flowers102_cam_avg.py'
+model = dict(neck=dict(type='mmentropy.LSEPooling'))

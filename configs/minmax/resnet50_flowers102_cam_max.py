@@ -1,0 +1,3 @@
+# Control: global max pooling.
+_base_ = './resnet50_flowers102_cam_avg.py'
+model = dict(neck=dict(type='mmentropy.GlobalMaxPooling'))

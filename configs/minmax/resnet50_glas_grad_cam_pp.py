@@ -1,0 +1,3 @@
+# Control: Grad-CAM++'s maps of the plain CAM model.
+_base_ = './resnet50_glas_cam_avg.py'
+model = dict(type='mmentropy.ExplainedClassifier', explainer='grad_cam++')

@@ -1,0 +1,3 @@
+# Attention-based dropout on each stage.
+_base_ = ['./preresnet18_flowers102.py', '../_base_/methods/er2023.py']
+model = dict(erasing=_base_.adl)

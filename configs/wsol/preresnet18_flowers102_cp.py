@@ -1,0 +1,3 @@
+# Confidence penalty, CE − λ H(p).
+_base_ = ['./preresnet18_flowers102.py', '../_base_/methods/er2023.py']
+model = dict(head=dict(loss=_base_.cp))

@@ -1,0 +1,9 @@
+# Entropy pooling, localised by its weights themselves: class-agnostic boxes beside those of the class maps.
+_base_ = './resnet50_cub_efw.py'
+val_evaluator = [
+    dict(type='Accuracy', topk=(1, 5)),
+    dict(type='mmentropy.BoxLocalizationMetric'),
+    dict(type='mmentropy.BoxLocalizationMetric', localizer='weight', prefix='weight'),
+    dict(type='mmentropy.EntropyMetric'),
+]
+test_evaluator = val_evaluator

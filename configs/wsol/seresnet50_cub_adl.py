@@ -1,0 +1,3 @@
+# Attention-based dropout on each stage.
+_base_ = ['./seresnet50_cub.py', '../_base_/methods/er2023.py']
+model = dict(erasing=_base_.adl)

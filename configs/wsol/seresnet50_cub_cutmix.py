@@ -1,0 +1,3 @@
+# CutMix on half of the batches (the host’s batch augmentation).
+_base_ = ['./seresnet50_cub.py', '../_base_/methods/er2023.py']
+model = dict(train_cfg=_base_.cutmix, head=dict(loss=dict(use_soft=True)))

@@ -1,0 +1,3 @@
+# Region-based dropout: a square of fixed size over the most discriminative spot.
+_base_ = ['./seresnet50_flowers102.py', '../_base_/methods/er2023.py']
+model = dict(erasing=_base_.rdap)
