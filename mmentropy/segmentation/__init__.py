@@ -9,6 +9,7 @@ from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
 from .map_stages import ClassifierMaps, ClassMaps, ForeignMaps, multi_scale_maps
 from .pipeline import SeedPipeline
 from .predict import Test
+from .proposal_vote import ProposalVote
 from .pseudo_masks import PseudoMasks
 from .refine import CrfRefine, GrowRefine, PixelAdaptiveRefine, RandomWalkRefine
 from .refiner_sweep import RefinerSweep
@@ -35,6 +36,7 @@ __all__ = [
     'ImageMaps',
     'PerImageStage',
     'PixelAdaptiveRefine',
+    'ProposalVote',
     'PseudoMasks',
     'RandomWalkRefine',
     'RefinerSweep',
