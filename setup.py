@@ -19,6 +19,9 @@ HOST_GAPS = ['ftfy', 'regex']
 TEST = ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml']
 # What tools and tests use where it is there: the linear probe, ONNX, other networks, other explainers, curves.
 TEST += ['scikit-learn', 'onnx', 'onnxruntime', 'timm', 'grad-cam', 'torchcam', 'tensorboard']
+# The explorer, and the client that its tests ask with.
+EXPLORE = ['fastapi', 'uvicorn']
+TEST += [*EXPLORE, 'httpx']
 # --launcher ray; has wheels for Python 3.10 to 3.13.
 RAY = ['ray>=2.9']
 
@@ -35,7 +38,7 @@ setup(
     # .mim links to configs/, tools/ and model-index.yml: where mim and `mmentropy::` look in any OpenMMLab package.
     package_data={
         'mmentropy': [
-            *('py.typed', 'visualization/*.html', 'experiments/*.pth', 'experiments/*.csv'),
+            *('py.typed', 'visualization/*.html', 'explore/*.html', 'experiments/*.pth', 'experiments/*.csv'),
             '.mim/model-index.yml',
         ]
         + [f'.mim/**/*.{suffix}' for suffix in ('py', 'yml', 'sh')]
@@ -46,6 +49,7 @@ setup(
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
         'ray': RAY,
+        'explore': EXPLORE,
         'test': TEST + RAY,
         'docs': ['sphinx', 'furo', 'myst-parser', 'sphinx-mathjax-offline'],
     },

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     'test': ('test.py', 'evaluate a checkpoint'),
     'localize': ('localize.py', 'class maps, boxes and masks of images'),
     'explain': ('explain.py', 'images by several methods side by side'),
+    'explore': ('explore.py', 'the same in the browser, with class, reading and threshold at hand'),
     'eval-maps': ('eval_maps.py', "evaluate anybody's score maps"),
     'seg': ('seg_pipeline.py', 'from image labels to a tested segmenter'),
     'report': ('report.py', 'one HTML page for a run'),

@@ -1,0 +1,121 @@
+# Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
+"""What is shown: maps against the localizer's own, uploads within their limits, a report without a network."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from mmentropy.apis import Localizer
+from mmentropy.explore import views as module
+from mmentropy.explore.views import ModelViews, Picture, ReportViews, View, pictures_of_files, shrunk_jpeg
+from mmentropy.visualization.report_data import ReportData, Sample
+
+
+def small_localizer(seed: int = 0) -> Localizer:
+    torch.manual_seed(seed)
+    layers = nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    localizer = Localizer(nn.Sequential(*layers), input_size=32)
+    localizer.loaded.classes = ('ant', 'bee', 'cat', 'dog', '<b>elk</b>')
+    return localizer
+
+
+def picture(seed: int = 0) -> Picture:
+    image = np.random.default_rng(seed).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    return Picture(f'{seed}.png', lambda: image, lambda: np.array([[0, 0, 30, 20]], np.float32), 2)
+
+
+def png(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new('RGB', (width, height)).save(buffer, 'PNG')
+    return buffer.getvalue()
+
+
+def test_a_view_is_what_the_localizer_finds():
+    localizer, one = small_localizer(), picture()
+    views = ModelViews({'a': localizer}, [one])
+    view = views.view(0, 'a', 'cam', 'relu', 3)
+    reader = Localizer(localizer.loaded.model, reading='relu', input_size=32)
+    found = reader(one.read(), classes=[3])[0]
+    np.testing.assert_array_equal(view.cam, (found.upsampled((149, 224))[0] * 255).round())
+    assert (view.size, view.label, view.cam.shape) == ((40, 60), 3, (149, 224))
+    np.testing.assert_allclose(view.truth, [[0, 0, 0.5, 0.5]])
+    scores = localizer.loaded.scores(localizer.loaded.model(localizer.loaded.inputs([one.read()])))[0]
+    assert view.best[0][:2] == (int(scores.argmax()), localizer.classes[int(scores.argmax())])
+    assert [score for *_, score in view.best] == pytest.approx(sorted(scores.tolist(), reverse=True), abs=1e-5)
+    assert view.entropy_top == pytest.approx(math.log(5))
+    assert 0 < view.mean_entropy < math.log(5)
+    assert views.view(0, 'a', 'cam', 'relu', 3) is view  # kept
+    assert views.view(0, 'a', 'cam', 'relu').label == view.best[0][0]
+    for wrong in ((1, 'a', 'cam', 'relu'), (0, 'b', 'cam', 'relu'), (0, 'a', 'magic', 'relu'), (0, 'a', 'cam', 'loud')):
+        with pytest.raises(ValueError, match=r'there (is no view|are 1 pictures)'):
+            views.view(*wrong)
+
+
+def test_iou_of_the_largest_component():
+    cam = np.zeros((10, 10), np.uint8)
+    cam[:5, :4], cam[8:, 8:] = 200, 255
+    view = View((10, 10), 0, (), cam, truth=np.array([[0, 0, 0.5, 0.5]], np.float32))
+    assert view.iou(0.5) == pytest.approx(20 / 25)
+    assert view.iou(0.9) == pytest.approx(0)  # only the corner is left
+    assert math.isnan(View((10, 10), 0, (), cam).iou(0.5))
+
+
+def test_uploads_are_limited(monkeypatch):
+    views = ModelViews({'a': small_localizer()}, [picture()])
+    assert views.add(png(30, 20)) == 1
+    assert views.pictures[1].read().shape == (20, 30, 3)
+    with pytest.raises(ValueError, match='no image that can be read'):
+        views.add(b'<script>')
+    with pytest.raises(ValueError, match='20 MB, at most 20 are taken'):
+        views.add(b'0' * (module.UPLOAD_BYTES + 1))
+    monkeypatch.setattr(module, 'UPLOAD_PIXELS', 500)
+    with pytest.raises(ValueError, match='30×20 pixels'):
+        views.add(png(30, 20))
+    monkeypatch.setattr(module, 'UPLOAD_PIXELS', 10**6)
+    for _ in range(module.UPLOADS):
+        views.add(png(4, 4))
+    with pytest.raises(ValueError, match='not kept any more'):
+        views.jpeg(1)
+    assert views.jpeg(0)[:2] == b'\xff\xd8'  # what was there from the beginning stays
+
+
+def test_large_pictures_are_sent_small():
+    sent = cv2.imdecode(np.frombuffer(shrunk_jpeg(np.zeros((100, 3000, 3), np.uint8)), np.uint8), cv2.IMREAD_COLOR)
+    assert sent.shape == (34, 1024, 3)
+
+
+def test_a_report_needs_no_network():
+    cam = np.zeros((4, 4), np.uint8)
+    cam[0, 0] = 255
+    thumb = shrunk_jpeg(np.zeros((32, 64, 3), np.uint8))
+    samples = [
+        Sample('a.jpg', 1, 0, 0.75, boxes=np.array([[0, 0, 0.25, 0.25]]), cam=cam, thumb=thumb),
+        Sample('counted only', 0, 0),
+    ]
+    views = ReportViews(ReportData(samples, ('x', 'y'), {}, '', {}), 'run')
+    assert [one.name for one in views.pictures] == ['a.jpg']
+    view = views.view(0, 'run', 'as stored', 'as stored')
+    assert (view.label, view.best, view.cam.shape) == (1, ((0, 'x', 0.75),), (112, 224))
+    assert view.cam.max() == 255
+    assert max(np.unravel_index(view.cam.argmax(), view.cam.shape)) < 224 / 4  # in the first location
+    assert view.entropy is None
+    with pytest.raises(ValueError, match='a report has no network'):
+        views.add(b'')
+
+
+def test_files_and_folders(tmp_path):
+    (tmp_path / 'deep').mkdir()
+    (tmp_path / 'deep/a.png').write_bytes(png(3, 2))
+    (found,) = pictures_of_files([tmp_path])
+    assert found.name == 'deep/a.png'
+    assert found.read().shape == (2, 3, 3)
+    with pytest.raises(FileNotFoundError):
+        pictures_of_files([tmp_path / 'none'])
