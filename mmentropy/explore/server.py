@@ -111,7 +111,7 @@ def create_app(views: ModelViews | ReportViews) -> FastAPI:
             ],
             'methods': views.methods,
             'readings': views.readings,
-            'pictures': [{'name': picture.name, 'label': picture.label} for picture in views.pictures],
+            'pictures': [{'name': one.name, 'label': one.label, 'path': one.path} for one in views.pictures],
             'figures': measuring.figures,
             'measuring': measuring.running,
         }

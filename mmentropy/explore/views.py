@@ -84,12 +84,14 @@ class Picture:
         read: gives it as (H, W, 3) uint8 RGB.
         truth: gives (n, 4) true boxes x0 y0 x1 y1 in its pixels.
         label: true class, or −1.
+        path: of its file, for the command that reproduces what is seen; empty where there is none.
     """
 
     name: str
     read: Callable[[], np.ndarray]
     truth: Callable[[], np.ndarray] = lambda: np.zeros((0, 4), np.float32)
     label: int = -1
+    path: str = ''
 
 
 def pictures_of_files(paths: Sequence[Path]) -> list[Picture]:
@@ -102,7 +104,7 @@ def pictures_of_files(paths: Sequence[Path]) -> list[Picture]:
         if not Path(path).exists():
             raise FileNotFoundError(f'{path}: no such file or folder')
     found = [item for path in paths for item in iterate_images(path)]
-    return [Picture(name, lambda source=source: read_image(source)) for name, source in found]
+    return [Picture(name, lambda source=source: read_image(source), path=str(source)) for name, source in found]
 
 
 def pictures_of_data(data: Any, limit: int) -> list[Picture]:
@@ -119,7 +121,8 @@ def pictures_of_data(data: Any, limit: int) -> list[Picture]:
         info = data.get_data_info(index)
         label = info.get('gt_label', -1)
         label = int(label[0] if isinstance(label, list | tuple | np.ndarray) else label)
-        return Picture(Path(str(info.get('img_path') or index)).name, read, truth, label)
+        path = str(info.get('img_path') or '')
+        return Picture(Path(path).name or f'image {index}', read, truth, label, path)
 
     return [picture(index) for index in range(min(limit, len(data)))]
 

@@ -48,7 +48,7 @@ def test_numbers_are_the_views(client, views):
     assert client.get('/api/picture/0').content == views.jpeg(0)
     state = client.get('/api/state').json()
     assert [one['title'] for one in state['models']] == ['a', '<i>b</i>']
-    assert state['pictures'][1] == {'name': '1.png', 'label': 2}
+    assert state['pictures'][1] == {'name': '1.png', 'label': 2, 'path': ''}
 
 
 def test_measuring_gives_every_picture_its_figures(client, views):
@@ -169,7 +169,7 @@ def test_in_a_browser(page, address, views, tmp_path):
     assert f'IoU {view.iou():.2f}' in log['told']
     assert log['iou'] == pytest.approx(view.iou(0.8), abs=1e-6)
     assert log['command'].splitlines()[0] == (
-        "mmentropy localize 'it'\\''s.py' 0.png --weights a.pth --method cam --reading certain+spread "
+        "mmentropy localize 'it'\\''s.py' IMAGE --weights a.pth --method cam --reading certain+spread "
         '--threshold mean_share'
     )
     assert (log['down'], log['second'], log['first'], log['label']) == ('78', 1, 0, 4)

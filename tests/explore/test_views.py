@@ -115,7 +115,7 @@ def test_files_and_folders(tmp_path):
     (tmp_path / 'deep').mkdir()
     (tmp_path / 'deep/a.png').write_bytes(png(3, 2))
     (found,) = pictures_of_files([tmp_path])
-    assert found.name == 'deep/a.png'
+    assert (found.name, found.path) == ('deep/a.png', str(tmp_path / 'deep/a.png'))
     assert found.read().shape == (2, 3, 3)
     with pytest.raises(FileNotFoundError):
         pictures_of_files([tmp_path / 'none'])
