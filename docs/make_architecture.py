@@ -18,7 +18,7 @@ PICTURE = ROOT / 'docs/images/architecture.svg'
 #: Top to bottom; a module imports from its own floor or from one below it. Files on the last but one stand together.
 FLOORS = {
     'commands': 'the command `mmentropy`: names of tools, completion, doctor',
-    'explore': 'maps in the browser: views, server, page',
+    'explore': 'maps in the browser: session, server, page',
     'experiments': 'many runs: comparison, sweep, analysis, tables, folders of maps',
     'apis': 'what a Python user calls: Localizer, writers, export',
     'segmentation': 'from seeds to a segmenter: stages, pipeline, manifest',

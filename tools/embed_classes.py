@@ -8,7 +8,7 @@
 import argparse
 from pathlib import Path
 
-from mmentropy.engine import one_sentence_errors
+from mmentropy.command_line import one_sentence_errors
 
 
 def parse_args() -> argparse.Namespace:

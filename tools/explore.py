@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
 def views_of(args: argparse.Namespace):
     """What is to be seen: a report, or models and pictures."""
     from mmentropy.apis import Localizer
-    from mmentropy.explore.views import ModelViews, ReportViews, pictures_of_data, pictures_of_files
+    from mmentropy.explore.session import ModelViews, ReportViews, pictures_of_data, pictures_of_files
     from mmentropy.visualization.report_data import ReportData
 
     folder = Path(args.model)

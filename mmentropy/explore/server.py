@@ -14,7 +14,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from .views import UPLOAD_BYTES, ModelViews, ReportViews, View
+from .session import UPLOAD_BYTES, ModelViews, ReportViews, ShownMap
 
 PAGE = Path(__file__).with_name('page.html')
 #: Everything comes from here; other pages can neither frame nor call it.
@@ -29,7 +29,7 @@ HEADERS = {
 HOSTS = ['127.0.0.1', 'localhost', 'testserver']
 
 
-def as_json(view: View) -> dict[str, Any]:
+def as_json(view: ShownMap) -> dict[str, Any]:
     """A view for the page: maps as base64 of their bytes, row by row."""
 
     def packed(array: np.ndarray | None) -> str | None:

@@ -17,10 +17,10 @@ import pytest
 import uvicorn
 from fastapi.responses import HTMLResponse
 from fastapi.testclient import TestClient
-from test_views import picture, png, small_localizer
+from test_session import picture, png, small_localizer
 
 from mmentropy.explore.server import HEADERS, PAGE, create_app
-from mmentropy.explore.views import ModelViews
+from mmentropy.explore.session import ModelViews
 
 BROWSER = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
 QUERY = dict(picture=0, model='a', method='cam', reading='relu')

@@ -38,7 +38,7 @@ KEPT = 64
 
 
 @dataclass(frozen=True)
-class View:
+class ShownMap:
     """One image, one class, one way of reading.
 
     Attributes:
@@ -153,7 +153,7 @@ class ModelViews:
         self.models, self.pictures, self.commands = dict(models), list(pictures), dict(commands or {})
         self.fixed = len(self.pictures)  # those behind were uploaded
         self._readers: dict[tuple[str, str], Localizer] = {}
-        self._views: OrderedDict[tuple, View] = OrderedDict()
+        self._views: OrderedDict[tuple, ShownMap] = OrderedDict()
         self._lock = threading.Lock()  # one forward at a time
 
     @property
@@ -195,7 +195,7 @@ class ModelViews:
         """A picture, at most :data:`PICTURE` pixels long."""
         return shrunk_jpeg(self._picture(number).read())
 
-    def view(self, number: int, title: str, method: str, reading: str, label: int | None = None) -> View:
+    def view(self, number: int, title: str, method: str, reading: str, label: int | None = None) -> ShownMap:
         """Map, classes and truth of a picture.
 
         Args:
@@ -233,7 +233,7 @@ class ModelViews:
             self._readers[title, reading] = reader
         return self._readers[title, reading]
 
-    def _look(self, picture: Picture, title: str, method: str, reading: str, label: int | None) -> View:
+    def _look(self, picture: Picture, title: str, method: str, reading: str, label: int | None) -> ShownMap:
         image = picture.read()
         reader = self._reader(title, reading)
         count = min(BEST, len(reader.classes or ()) or BEST)
@@ -254,7 +254,7 @@ class ModelViews:
             entropy = (np.clip(drawn / top, 0, 1) * 255).round().astype(np.uint8)
         height, width = image.shape[:2]
         truth = picture.truth() / np.array([width, height] * 2, np.float32)
-        return View(
+        return ShownMap(
             (height, width),
             chosen,
             best,
@@ -304,7 +304,7 @@ class ReportViews:
         """The thumbnail."""
         return bytes(self._sample(number).thumb)
 
-    def view(self, number: int, title: str, method: str, reading: str, label: int | None = None) -> View:
+    def view(self, number: int, title: str, method: str, reading: str, label: int | None = None) -> ShownMap:
         """As stored: the true class's map."""
         sample = self._sample(number)
         with Image.open(io.BytesIO(sample.thumb)) as opened:
@@ -319,7 +319,7 @@ class ReportViews:
             drawn = draw_maps(raw, size, grid)
             entropy = (np.clip(drawn / top, 0, 1) * 255).round().astype(np.uint8)
         best = [(sample.prediction, self._name(sample.prediction), float(sample.score))]
-        return View(
+        return ShownMap(
             (height, width),
             sample.label,
             tuple(best),

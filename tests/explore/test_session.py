@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from mmentropy.apis import Localizer
-from mmentropy.explore import views as module
-from mmentropy.explore.views import ModelViews, Picture, ReportViews, View, pictures_of_files, shrunk_jpeg
+from mmentropy.explore import session as module
+from mmentropy.explore.session import ModelViews, Picture, ReportViews, ShownMap, pictures_of_files, shrunk_jpeg
 from mmentropy.visualization.report_data import ReportData, Sample
 
 
@@ -62,10 +62,10 @@ def test_a_view_is_what_the_localizer_finds():
 def test_iou_of_the_largest_component():
     cam = np.zeros((10, 10), np.uint8)
     cam[:5, :4], cam[8:, 8:] = 200, 255
-    view = View((10, 10), 0, (), cam, truth=np.array([[0, 0, 0.5, 0.5]], np.float32))
+    view = ShownMap((10, 10), 0, (), cam, truth=np.array([[0, 0, 0.5, 0.5]], np.float32))
     assert view.iou(0.5) == pytest.approx(20 / 25)
     assert view.iou(0.9) == pytest.approx(0)  # only the corner is left
-    assert math.isnan(View((10, 10), 0, (), cam).iou(0.5))
+    assert math.isnan(ShownMap((10, 10), 0, (), cam).iou(0.5))
 
 
 def test_uploads_are_limited(monkeypatch):
