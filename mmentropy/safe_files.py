@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
+import math
 import os
 import platform
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,6 +35,8 @@ except ImportError:  # numpy before 1.26
 PARTIAL = '.part'
 #: What arrays of one file may take in memory, unless the reader says otherwise.
 MOST_BYTES = 4 * 2**30
+#: How an npy file of version 1 begins.
+NPY_1 = b'\x93NUMPY\x01\x00'
 #: Bytes of a file's name on all common file systems.
 LONGEST_NAME = 255
 #: What the system says where no more can be written: disk, quota, limit on the size of a file.
@@ -132,32 +137,72 @@ def load_arrays(path: str | Path, most_bytes: int = MOST_BYTES) -> np.ndarray | 
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'{path} does not exist')
-    size = _unpacked_size(path)
+    return _arrays(path, path, most_bytes)
+
+
+def parse_arrays(data: bytes, name: object, most_bytes: int = MOST_BYTES) -> np.ndarray | dict[str, np.ndarray]:
+    """The same of a file's bytes; ``name`` is what the error calls it.
+
+    >>> buffer = io.BytesIO()
+    >>> np.save(buffer, np.eye(2))
+    >>> parse_arrays(buffer.getvalue(), 'a.npy').tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    array = _plain_array(data) if len(data) <= most_bytes else None
+    return _arrays(io.BytesIO(data), name, most_bytes) if array is None else array
+
+
+def _plain_array(data: bytes) -> np.ndarray | None:
+    """The array of npy bytes of version 1, header read once for all alike; None leaves all else to numpy."""
+    if data[:8] != NPY_1:
+        return None
+    offset = 10 + int.from_bytes(data[8:10], 'little')
+    told = _npy_header(data[:offset])
+    if told is None or told[0].hasobject or math.prod(told[1]) * told[0].itemsize > len(data) - offset:
+        return None
+    dtype, shape, order = told
+    return np.frombuffer(data, dtype, math.prod(shape), offset).reshape(shape, order=order).copy()
+
+
+@lru_cache(maxsize=64)
+def _npy_header(head: bytes) -> tuple[np.dtype, tuple[int, ...], Literal['C', 'F']] | None:
+    try:
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(io.BytesIO(head[8:]))
+    except Exception:  # numpy says what is wrong when it reads the file
+        return None
+    return dtype, shape, 'F' if fortran else 'C'
+
+
+def _arrays(source: str | Path | io.BytesIO, name: object, most_bytes: int) -> np.ndarray | dict[str, np.ndarray]:
+    size = _unpacked_size(source)
     if size > most_bytes:
         raise ValueError(
-            f'{path} takes {size / 1e6:.0f} MB of memory, more than {most_bytes / 1e6:.0f}; make it smaller'
+            f'{name} takes {size / 1e6:.0f} MB of memory, more than {most_bytes / 1e6:.0f}; make it smaller'
         )
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:
-            arrays = {name: loaded[name] for name in loaded.files}
+            arrays = {member: loaded[member] for member in loaded.files}
     except Exception as error:
-        raise ValueError(f'{path} cannot be read ({type(error).__name__}: {error}); write it again') from None
-    strangers = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+        raise ValueError(f'{name} cannot be read ({type(error).__name__}: {error}); write it again') from None
+    strangers = [member for member, value in arrays.items() if not isinstance(value, np.ndarray)]
     if strangers:  # members of the archive that are no .npy come as bytes
-        raise ValueError(f'{path} cannot be read ({strangers[0]!r} in it is no array); write it again')
+        raise ValueError(f'{name} cannot be read ({strangers[0]!r} in it is no array); write it again')
     return arrays
 
 
-def _unpacked_size(path: str | Path) -> int:
+def _unpacked_size(source: str | Path | io.BytesIO) -> int:
     """Bytes that an archive's members say they have, which zipfile holds them to; else the file's own size."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(source) as archive:
             return sum(member.file_size for member in archive.infolist())
     except Exception:  # no archive, or a damaged one: np.load says what is wrong with it
-        return os.path.getsize(path)
+        return source.getbuffer().nbytes if isinstance(source, io.BytesIO) else os.path.getsize(source)
+    finally:
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
 
 
 def load_npz(path: str | Path, most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TextIO
 
 import cv2
@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
-from mmentropy.safe_files import load_arrays
+from mmentropy.safe_files import parse_arrays
+from mmentropy.shard_files import SHARD_SUFFIX, Member, list_members
 from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MAP_GRID, MOST_CLASSES, PRED_LABEL, PRED_SCORE
 
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
@@ -45,12 +46,45 @@ class StoredMaps:
     grid: MapGrid | None = HALF_PIXEL
 
 
+@dataclass(frozen=True)
+class MapBytes:
+    """One image's file of maps as it was read: what it hashes to is what is evaluated.
+
+    Attributes:
+        place: its path, or its place in a shard.
+        data: its bytes; None without.
+        problem: why there is none, or why it must not be used.
+
+    >>> MapBytes('a.npy', None, FileNotFoundError('no map')).digest() == MapBytes('a.npy', b'').digest()
+    False
+    """
+
+    place: Path | Member | str
+    data: bytes | None
+    problem: Exception | None = None
+
+    def digest(self) -> bytes:
+        """Hash of name and bytes; empty where there is no file."""
+        if self.place == '':
+            return b''
+        content = hashlib.blake2b(os.fsencode(self.place), digest_size=12)
+        content.update(b'missing' if self.data is None else self.data)
+        return content.digest()
+
+    def maps(self) -> StoredMaps:
+        """The maps, see :func:`load_maps`."""
+        if self.problem is not None or self.data is None:
+            raise self.problem or FileNotFoundError('no map')
+        return parse_maps(self.data, self.place)
+
+
 class MapFolder:
     """A folder of ``<image_id>.npy``, ``.npz`` or ``.png``, with or without the image's own suffix and folders.
 
     For the id ``001.Albatross/a_1.jpg`` these names are looked for, in this order: ``001.Albatross/a_1.jpg.npy``,
     ``001.Albatross/a_1.npy``, ``a_1.jpg.npy``, ``a_1.npy``; what lacks leading folders of the id only if no other id
-    ends alike.
+    ends alike. Files may lie in shards, see :mod:`mmentropy.shard_files`: those of ``val/maps-00000.tar`` count as if
+    they lay in ``val``.
 
     Args:
         folder: searched with all its sub-folders.
@@ -66,16 +100,15 @@ class MapFolder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f'{folder} is not a folder; give the one that holds the score maps')
-        by_name: dict[str, Path] = {}
-        twice: dict[Path, Path] = {}
-        for root, _, names in os.walk(self.folder):
-            for name in sorted(names):
-                path = Path(root, name)
-                if path.suffix.lower() in MAP_SUFFIXES:
-                    first = by_name.setdefault(path.relative_to(self.folder).with_suffix('').as_posix(), path)
-                    if first != path:
-                        twice[first] = path
-        self.paths: dict[str, Path] = {}
+        by_name: dict[str, Path | Member] = {}
+        twice: dict[Path | Member, Path | Member] = {}
+        #: Shards that are not whole, and what is wrong with them.
+        self.damaged: list[tuple[str, str]] = []
+        for name, place in self._files():
+            first = by_name.setdefault(name, place)
+            if first is not place:
+                twice[first] = place
+        self.paths: dict[str, Path | Member] = {}
         #: What keeps an id from having one map: two files of its name, or a file that may be another id's.
         self.unclear: dict[str, str] = {}
         ends = Counter(stem for image_id in image_ids for _, stem in _endings(image_id))
@@ -92,14 +125,41 @@ class MapFolder:
                     self.unclear[image_id] = f'{path} and {twice[path]} are both its map; remove one'
                 break
         used = set(self.paths.values()) | {twice[path] for path in self.paths.values() if path in twice}
-        by_name |= {str(path): path for path in twice.values()}
+        strangers = [path for path in (*by_name.values(), *twice.values()) if path not in used]
         #: Map files that belong to no id.
-        self.strangers = sorted(path for path in by_name.values() if path not in used)
+        self.strangers = sorted(strangers, key=str)
+
+    def _files(self) -> Iterator[tuple[str, Path | Member]]:
+        """Name without suffix, relative to the folder, and place of every file of maps."""
+        for root, _, names in os.walk(self.folder):
+            below = Path(root).relative_to(self.folder).as_posix()
+            below = '' if below == '.' else f'{below}/'
+            for name in sorted(names):
+                suffix = os.path.splitext(name)[1].lower()
+                if suffix in MAP_SUFFIXES:
+                    yield _stem_of(below + name), Path(root, name)
+                elif suffix == SHARD_SUFFIX:
+                    found = list_members(Path(root, name))
+                    if found.problem:
+                        self.damaged.append((str(Path(root, name)), found.problem))
+                    for member in found.members:
+                        if os.path.splitext(member.path)[1].lower() in MAP_SUFFIXES:
+                            yield _stem_of(below + member.path), member
+
+    def fetch(self, image_id: str) -> MapBytes:
+        """The bytes of one image's file; what is wrong with it comes when its maps are asked for."""
+        place = self.paths.get(image_id)
+        if place is None:
+            return MapBytes('', None, FileNotFoundError('no map'))
+        unclear = ValueError(self.unclear[image_id]) if image_id in self.unclear else None
+        try:
+            return MapBytes(place, _bytes_of(place), unclear)
+        except (OSError, ValueError) as error:
+            return MapBytes(place, None, unclear or error)
 
     def digest(self, image_id: str) -> bytes:
         """Hash of the image's map file, name and bytes: what must not change between a run and its resumption."""
-        path = self.paths.get(image_id)
-        return b'' if path is None else _file_digest(path)
+        return self.fetch(image_id).digest()
 
     def read(self, image_id: str) -> StoredMaps:
         """The maps of one image, see :func:`load_maps`.
@@ -108,34 +168,36 @@ class MapFolder:
             FileNotFoundError: if there are none.
             ValueError: if it is not clear which file is the image's, and as :func:`load_maps`.
         """
-        if image_id not in self.paths:
-            raise FileNotFoundError('no map')
-        if image_id in self.unclear:
-            raise ValueError(self.unclear[image_id])
-        return load_maps(self.paths[image_id])
+        return self.fetch(image_id).maps()
 
 
-def _file_digest(path: str | Path) -> bytes:
-    """Hash of a file's name and bytes; of its name alone where it cannot be read."""
-    content = hashlib.blake2b(os.fsencode(path), digest_size=12)
-    try:
-        content.update(Path(path).read_bytes())
-    except OSError:
-        content.update(b'missing')
-    return content.digest()
+def _bytes_of(place: Path | Member) -> bytes:
+    """A file's content; ValueError if it is larger than a file of maps may be."""
+    size = place.size if isinstance(place, Member) else os.path.getsize(place)
+    if size > MOST_BYTES:
+        raise ValueError(
+            f'{place} takes {size / 1e6:.0f} MB of memory, more than {MOST_BYTES / 1e6:.0f}; scale it down'
+        )
+    if isinstance(place, Member):
+        return place.read()
+    with open(place, 'rb', buffering=0) as file:
+        return file.read()
 
 
 def _stem_of(image_id: str) -> str:
-    """An id without its suffix."""
-    return Path(image_id).with_suffix('').as_posix()
+    """An id without its suffix, as pathlib has it; a million of them without its objects."""
+    start = image_id.rfind('/') + 1
+    dot = image_id.rfind('.')
+    return image_id[:dot] if start < dot < len(image_id) - 1 else image_id
 
 
 def _endings(image_id: str) -> Iterator[tuple[str, str]]:
     """An id with ever fewer of its leading folders, each with and without its suffix."""
-    parts = Path(image_id).parts
-    for first in range(len(parts)):
-        name = Path(*parts[first:])
-        yield name.as_posix(), name.with_suffix('').as_posix()
+    plain = '//' not in image_id and '.' not in image_id.split('/')
+    name = image_id if plain else PurePosixPath(image_id).as_posix()
+    while name:
+        yield name, _stem_of(name)
+        name = name.partition('/')[2]
 
 
 class OneMap:
@@ -149,17 +211,26 @@ class OneMap:
     """
 
     strangers: tuple[Path, ...] = ()
+    damaged: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, cam: np.ndarray) -> None:
         self.cam = cam
 
-    def digest(self, image_id: str) -> bytes:
+    def digest(self, image_id: str = '') -> bytes:
         """Hash of the map."""
         return hashlib.blake2b(np.ascontiguousarray(self.cam), digest_size=12).digest()
 
-    def read(self, image_id: str) -> StoredMaps:
+    def fetch(self, image_id: str) -> OneMap:
+        """Itself, which hashes and gives its maps as :class:`MapBytes` does."""
+        return self
+
+    def maps(self) -> StoredMaps:
         """The map."""
         return StoredMaps(self.cam[None])
+
+    def read(self, image_id: str) -> StoredMaps:
+        """The map."""
+        return self.maps()
 
 
 def read_map(path: str | Path) -> np.ndarray:
@@ -176,30 +247,32 @@ def read_map(path: str | Path) -> np.ndarray:
             taken off), no pixel, numbers that are not real, NaN or infinite values.
     """
     path = Path(path)
-    if path.suffix.lower() == '.png':
-        _check_png_size(path)
+    return _parse_map(_bytes_of(path), path)
+
+
+def _parse_map(data: bytes, place: Path | Member | str) -> np.ndarray:
+    if str(place).lower().endswith('.png'):
+        _check_png_size(data[:24], place)
         try:
-            cam = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+            cam = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         except cv2.error:  # a header that speaks of more pixels than OpenCV decodes
             cam = None
         if cam is None:
-            raise ValueError(f'{path} cannot be decoded as a picture')
+            raise ValueError(f'{place} cannot be decoded as a picture')
         if cam.dtype != np.uint8 or cam.ndim != 2:
-            raise ValueError(f'{path} is not an 8-bit picture of one channel: {cam.dtype}, shape {cam.shape}')
+            raise ValueError(f'{place} is not an 8-bit picture of one channel: {cam.dtype}, shape {cam.shape}')
         return cam.astype(np.float32) / 255
-    return _one_map(load_arrays(path, MOST_BYTES), path)
+    return _one_map(parse_arrays(data, place, MOST_BYTES), place)
 
 
-def _check_png_size(path: Path) -> None:
+def _check_png_size(head: bytes, place: object) -> None:
     """ValueError for a picture that speaks of more pixels than a map may have; OpenCV would decode 2³⁰ of them."""
-    with open(path, 'rb') as file:
-        head = file.read(24)
     if head[:8] != b'\x89PNG\r\n\x1a\n' or len(head) < 24:
         return  # OpenCV says what it is
     width, height = int.from_bytes(head[16:20], 'big'), int.from_bytes(head[20:24], 'big')
     if width * height > MOST_BYTES // 4:
         most = MOST_BYTES // 4 / 1e6
-        raise ValueError(f'{path} has {width * height / 1e6:.0f} megapixels, more than {most:.0f}; scale it down')
+        raise ValueError(f'{place} has {width * height / 1e6:.0f} megapixels, more than {most:.0f}; scale it down')
 
 
 def load_maps(path: str | Path) -> StoredMaps:
@@ -212,9 +285,22 @@ def load_maps(path: str | Path) -> StoredMaps:
         ValueError: as :func:`read_map`, for maps and labels that do not go together, and for a grid that cannot be one.
     """
     path = Path(path)
-    content = load_arrays(path, MOST_BYTES) if path.suffix.lower() == '.npz' else None
+    return parse_maps(_bytes_of(path), path)
+
+
+def parse_maps(data: bytes, place: Path | Member | str) -> StoredMaps:
+    """The same of a file's bytes; ``place`` tells its kind by its suffix, and is what an error calls it.
+
+    >>> import io
+    >>> buffer = io.BytesIO()
+    >>> np.savez(buffer, maps=np.zeros((2, 3, 3)), labels=[4, 7])
+    >>> parse_maps(buffer.getvalue(), 'a.npz').labels.tolist()
+    [4, 7]
+    """
+    path = place
+    content = parse_arrays(data, path, MOST_BYTES) if str(path).lower().endswith('.npz') else None
     if not isinstance(content, dict):
-        return StoredMaps((read_map(path) if content is None else _one_map(content, path))[None])
+        return StoredMaps((_parse_map(data, path) if content is None else _one_map(content, path))[None])
     grid = _grid(content.pop('grid', None), path)
     if not {'maps', 'labels'} <= content.keys():
         return StoredMaps(_one_map(content, path)[None], grid=grid)
@@ -236,7 +322,7 @@ def load_maps(path: str | Path) -> StoredMaps:
 MOST_PIXELS = 1e6
 
 
-def _grid(array: np.ndarray | None, path: Path) -> MapGrid | None:
+def _grid(array: np.ndarray | None, path: object) -> MapGrid | None:
     """The grid that a file holds, if it does and can be one."""
     if array is None:
         return HALF_PIXEL
@@ -259,7 +345,7 @@ def _are_classes(labels: np.ndarray) -> bool:
     return bool(((labels >= 0) & (labels < MOST_CLASSES)).all())
 
 
-def _one_map(cam: np.ndarray | dict[str, np.ndarray], path: Path) -> np.ndarray:
+def _one_map(cam: np.ndarray | dict[str, np.ndarray], path: object) -> np.ndarray:
     """(h, w) float32 from what a file holds; the errors of :func:`read_map`."""
     if isinstance(cam, dict):
         if len(cam) != 1 and 'cam' not in cam:

@@ -25,7 +25,7 @@ from mmentropy.processes import die_with_parent
 from mmentropy.safe_files import load_npz, written_whole
 
 from .counting import CountingMetric, Counts, add_counts
-from .map_files import MapFolder, OneMap, Truths, truth_digest, with_map
+from .map_files import MapBytes, MapFolder, OneMap, Truths, truth_digest, with_map
 
 #: What a bad image may raise; anything else is a bug and stops the run.
 IMAGE_ERRORS = (ValueError, KeyError, OSError)
@@ -104,13 +104,15 @@ class MapEvaluation:
     def images(self, indices: Sequence[int]) -> Outcome:
         """Evaluate some images; an image either counts in every metric or is a fault."""
         outcome = Outcome(counts=[{} for _ in self.metrics])
-        if self._keeps_state:
-            # Taken first: what is replaced while it is read does not pass for what was counted.
-            outcome.inputs = [(indices[0], self.digest(indices))]
+        inputs = hashlib.blake2b(digest_size=12)
         for index in indices:
             image_id = self.truths.ids[index]
+            # Read once: what is replaced meanwhile does not pass for what was counted.
+            file = self.maps.fetch(image_id)
+            if self._keeps_state:
+                self._add_inputs(inputs, file, index)
             try:
-                stored = self.maps.read(image_id)
+                stored = file.maps()
                 ranked = None
                 if self.predictions is not None:
                     if image_id not in self.predictions:
@@ -124,14 +126,19 @@ class MapEvaluation:
                 outcome.faults.append((image_id, text.removeprefix(f'{image_id}: ')))
                 continue
             outcome.add(Outcome(counts, rows, images=1))
+        if self._keeps_state:
+            outcome.inputs = [(indices[0], inputs.hexdigest())]
         return outcome
+
+    def _add_inputs(self, inputs: Any, file: MapBytes | OneMap, index: int) -> None:
+        inputs.update(file.digest())
+        inputs.update(truth_digest(self.truths, index))
 
     def digest(self, indices: Sequence[int]) -> str:
         """Hash of everything of some images that their counts depend on: the maps' bytes, the ground truths."""
         content = hashlib.blake2b(digest_size=12)
         for index in indices:
-            for part in (self.maps.digest(self.truths.ids[index]), truth_digest(self.truths, index)):
-                content.update(part)
+            self._add_inputs(content, self.maps.fetch(self.truths.ids[index]), index)
         return content.hexdigest()
 
     def run(
@@ -191,6 +198,7 @@ class MapEvaluation:
         outcome.rows.sort(key=lambda row: row[0])
         outcome.faults.sort(key=lambda fault: place[fault[0]])
         outcome.faults += [(str(path), 'belongs to no id of the metadata') for path in self.maps.strangers]
+        outcome.faults += self.maps.damaged
         known = set(place)
         outcome.faults += [
             (name, 'predicted, but not in the metadata') for name in self.predictions or () if name not in known

@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mmentropy.evaluation import map_files
 from mmentropy.evaluation.map_files import MapFolder, StoredMaps, load_maps, read_map, with_map
 from mmentropy.evaluation.samples import Case
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import draw_maps, resize_map
+from mmentropy.safe_files import parse_arrays
+from mmentropy.shard_files import ShardWriter
 
 CAMS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 
@@ -187,3 +192,90 @@ def test_digests_follow_the_bytes_and_the_name(tmp_path):
     (tmp_path / 'a.npy').rename(tmp_path / 'a.jpg.npy')
     assert MapFolder(tmp_path, ['a.jpg']).digest('a.jpg') != before
     assert folder.digest('b.jpg') == b''
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def test_maps_in_shards_are_read_by_the_same_door(tmp_path):
+    """Beside files, in folders, with or without the image's suffix; a shard's folder counts."""
+    with ShardWriter(tmp_path) as shards:
+        shards.write('images/a/x.jpg.npy', npy(CAMS[0]))
+        shards.write('README.txt', b'no map')
+        shards.write('z.npy', npy(CAMS[0]))
+    with ShardWriter(tmp_path / 'images' / 'b', stem='other') as shards:
+        shards.write('x.npy', npy(CAMS[1]))
+    np.save(tmp_path / 'y.npy', CAMS[0] + 1)
+    maps = MapFolder(tmp_path, ['images/a/x.jpg', 'images/b/x.jpg', 'images/b/y.jpg', 'none.jpg'])
+    for image_id, expected in (
+        ('images/a/x.jpg', CAMS[0]),
+        ('images/b/x.jpg', CAMS[1]),
+        ('images/b/y.jpg', CAMS[0] + 1),
+    ):
+        np.testing.assert_array_equal(maps.read(image_id).cams, expected[None])
+    assert [str(place) for place in maps.strangers] == [f'{tmp_path}/maps-00000.tar:z.npy']
+    assert maps.damaged == []
+    with pytest.raises(FileNotFoundError, match='no map'):
+        maps.read('none.jpg')
+
+
+def test_a_map_in_a_shard_and_in_a_file_is_unclear(tmp_path):
+    with ShardWriter(tmp_path) as shards:
+        shards.write('a.npy', npy(CAMS[0]))
+    np.save(tmp_path / 'a.npy', CAMS[0])
+    with pytest.raises(ValueError, match=r'maps-00000\.tar:a\.npy and .*a\.npy are both its map|both its map; remove'):
+        MapFolder(tmp_path, ['a.jpg']).read('a.jpg')
+
+
+def test_what_is_wrong_with_a_shard_and_with_a_map_in_it_is_told(tmp_path):
+    with ShardWriter(tmp_path) as shards:
+        shards.write('a.npy', b'no array')
+        shards.write('b.npy', npy(np.zeros((2, 2))))
+    path = tmp_path / 'maps-00000.tar'
+    maps = MapFolder(tmp_path, ['a.jpg', 'b.jpg'])
+    with pytest.raises(ValueError, match=r'maps-00000\.tar:a\.npy cannot be read'):
+        maps.read('a.jpg')
+    os.truncate(path, 3 * 512)
+    maps = MapFolder(tmp_path, ['a.jpg', 'b.jpg'])
+    assert list(maps.paths) == ['a.jpg']
+    assert maps.damaged == [(str(path), 'is cut off or damaged after 1 files; write the rest again')]
+
+
+@pytest.mark.parametrize(
+    'image_id', ['a/b.jpg', '/a/b.c/d.jpg', './a.jpg', 'a//b.jpg', 'a.b/c', '.hidden', 'x.', 'a/.h/x']
+)
+def test_names_are_pathlibs(image_id):
+    parts = Path(image_id).parts
+    names = [Path(*parts[first:]) for first in range(len(parts))]
+    expected = [(name.as_posix(), name.with_suffix('').as_posix()) for name in names]
+    assert list(map_files._endings(image_id)) == [pair for pair in expected if pair[0] != '/']
+
+
+@pytest.mark.parametrize(
+    'array',
+    [
+        np.arange(6, dtype='>f4').reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.float16([[0.5, 1]]),
+        np.zeros((3, 0)),
+        np.array(2.0),
+        np.array([True]),
+    ],
+)
+def test_arrays_are_numpys_whatever_their_layout(array, tmp_path):
+    for _ in range(2):  # the header's second time comes from memory
+        read = parse_arrays(npy(array), 'a.npy')
+        assert read.dtype == array.dtype
+        np.testing.assert_array_equal(read, array)
+    for data in (
+        npy(array)[:-1],
+        npy(array)[:40],
+        b'\x93NUMPY\x01\x00',
+        npy(array)[:8] + b'\xff\xff' + npy(array)[10:],
+    ):
+        if data != npy(array)[:-1] or array.size:
+            with pytest.raises(ValueError, match=r'a\.npy cannot be read'):
+                parse_arrays(data, 'a.npy')
