@@ -35,7 +35,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--select-split', default='select', metavar='LIST', help='images that --sweep chooses on')
     parser.add_argument('--sweep-by', metavar='STAGE', help='whose mIoU decides (default: the last before a training)')
-    parser.add_argument('--dry-run', action='store_true', help='print the plan with estimated time and disk')
+    parser.add_argument('--dry-run', action='store_true', help='measure a few images and steps, print the plan')
     parser.add_argument('--jobs', type=positive_int, default=1, help='processes of the stages that work image by image')
     parser.add_argument('--shard', metavar='I/N', help='the I-th of N processes that work in this folder, I from 0')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='who has started the processes')
@@ -72,6 +72,7 @@ def main() -> None:
     children_die_with_us()
     from mmentropy.segmentation import RefinerSweep, SeedPipeline
     from mmentropy.segmentation.pipeline import print_plan, print_results
+    from mmentropy.segmentation.planning import measured_plan
     from mmentropy.segmentation.refiner_sweep import read_grid
 
     logging.basicConfig(level=logging.INFO, format='%(message)s')
@@ -83,7 +84,7 @@ def main() -> None:
         context['device'] = args.device
     pipeline = SeedPipeline.from_config(args.config, work_dir(args), options, args.seed, **context)
     if args.dry_run:
-        print_plan(pipeline.plan(args.stages, args.start))
+        print_plan(measured_plan(pipeline, args.stages, args.start))
     elif args.sweep:
         sweep = RefinerSweep(pipeline, [read_grid(grid) for grid in args.sweep], args.select_split, args.sweep_by)
         sweep.run()

@@ -542,17 +542,15 @@ def print_plan(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table('stage', 'type', 'reads', 'images', 'estimated time', 'estimated disk')
+    table = Table('stage', 'type', 'reads', 'images', 'time', 'disk', 'known by')
     for row in rows:
         span = 'finished' if row['finished'] else f'{row["seconds"] / 60:.1f} min'
-        table.add_row(
-            row['stage'], row['type'], ', '.join(row['reads']), str(row['images']), span, f'{row["bytes"] / 1e6:.1f} MB'
-        )
+        known = 'a run' if row['finished'] else 'measuring' if row.get('measured') else 'guess'
+        reads, disk = ', '.join(row['reads']), f'{row["bytes"] / 1e6:.1f} MB'
+        table.add_row(row['stage'], row['type'], reads, str(row['images']), span, disk, known)
     Console().print(table)
     seconds, size = sum(row['seconds'] for row in rows), sum(row['bytes'] for row in rows)
-    print(
-        f'in all about {seconds / 60:.0f} min and {size / 1e6:.0f} MB; measured times replace the guesses after a run'
-    )
+    print(f'in all about {seconds / 60:.0f} min and {size / 1e6:.0f} MB')
 
 
 def print_results(manifest: dict[str, Any]) -> None:

@@ -153,7 +153,7 @@ class RefinerSweep:
             if name == self.measured[-1]:
                 break
         data = replace(base.ctx.data, split=split)
-        ctx = replace(base.ctx, work_dir=base.ctx.work_dir / FOLDER, data=data, places={})
+        ctx = replace(base.ctx, work_dir=base.ctx.work_dir / FOLDER, data=data, places={}, names={})
         made = SeedPipeline(settings, ctx)
         for stage in made.stages:
             if isinstance(stage, Training):

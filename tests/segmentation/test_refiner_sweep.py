@@ -66,6 +66,7 @@ def test_a_sweep_is_single_runs(base, tmp_path):
     assert len(list(folder.glob('maps-*'))) == 2
     assert len(list(folder.glob('seed-*'))) == 7
     assert not (base.ctx.work_dir / 'seed').exists()
+    assert base.ctx.folder('maps') == base.ctx.work_dir / 'maps'
 
 
 def test_a_second_sweep_makes_nothing_again(base):
