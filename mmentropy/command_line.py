@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import time
 import traceback
@@ -17,6 +18,8 @@ from contextlib import suppress
 from functools import wraps
 from pickle import UnpicklingError
 from typing import Any
+
+from mmentropy.processes import children_die_with_us
 
 #: Where each launcher leaves rank, world size and local rank.
 LAUNCHER_ENV = {
@@ -126,18 +129,35 @@ def one_sentence_errors(main: Callable[[], Any]) -> Callable[[], Any]:
 
     @wraps(main)
     def wrapper() -> Any:
+        _keep_safe()
         if os.environ.get('MMENTROPY_DEBUG'):
             return main()
         try:
             return main()
         except Exception as error:
-            message = user_message(error)
+            message, lost = user_message(error), _peer_is_lost(error)
             if message is None:
                 raise
-        print(f'error: {message}\n(MMENTROPY_DEBUG=1 shows where)', file=sys.stderr)
+        except KeyboardInterrupt:
+            print('interrupted', file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
+        print(f'error: {message}\n(MMENTROPY_DEBUG=1 shows where)', file=sys.stderr, flush=True)
+        if lost:
+            sys.stdout.flush()
+            os._exit(2)  # leaving the group in order would wait for who is gone
         raise SystemExit(2)
 
     return wrapper
+
+
+def _keep_safe() -> None:
+    """What holds for every tool: weights are data until --trust-checkpoint, no name is unprintable, no child stays."""
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'  # whoever calls torch.load, and whatever it asks for
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # file names may hold any bytes
+            stream.reconfigure(errors='backslashreplace')
+    children_die_with_us()
 
 
 def user_message(error: Exception) -> str | None:
@@ -155,6 +175,8 @@ def user_message(error: Exception) -> str | None:
             f'({first_line(error)}); lower num_workers or the batch size and go on with --resume: earlier '
             'checkpoints are whole'
         )
+    if _peer_is_lost(error):
+        return f'another process of this run has ended ({first_line(error)[:100]}); go on with --resume'
     if isinstance(error, TypeError):
         return _wrong_argument(error)
     if not isinstance(error, USER_ERRORS):
@@ -165,6 +187,14 @@ def user_message(error: Exception) -> str | None:
 
         return name_near_types(message) or message
     return message
+
+
+def _peer_is_lost(error: Exception) -> bool:
+    """Whether gloo or NCCL says that another process of the run has gone."""
+    told = str(error) if isinstance(error, RuntimeError) else ''
+    return bool(
+        re.search(r'gloo.*(Connection (closed|reset)|Read error|Write error)|NCCL.*(remote process|aborted)', told)
+    )
 
 
 def _worker_is_lost(error: Exception) -> bool:

@@ -140,7 +140,7 @@ def end_group(group: int) -> None:
 
 
 @contextmanager
-def one_owner(path: str | Path, work: str, advice: str, patience: float = PATIENCE) -> Iterator[None]:
+def one_owner(path: str | Path, work: str, advice: str, patience: float | None = None) -> Iterator[None]:
     """Hold the lock file ``path`` for as long as the block and the processes that are forked in it last.
 
     The system lets go of it when all of them have ended, however they ended; the file stays and means nothing then.
@@ -149,7 +149,7 @@ def one_owner(path: str | Path, work: str, advice: str, patience: float = PATIEN
         path: the lock file; made if missing. No link is followed.
         work: what is done, as in "another *training*".
         advice: the end of the sentence.
-        patience: seconds to wait for the holder to end.
+        patience: seconds to wait for the holder to end; :data:`PATIENCE` by default.
 
     Raises:
         ValueError: if another holds it, naming its process.
@@ -164,7 +164,7 @@ def one_owner(path: str | Path, work: str, advice: str, patience: float = PATIEN
     except OSError as error:
         raise ValueError(f'{path} cannot be used as a lock ({error.strerror}); remove it') from None
     try:
-        until = time.monotonic() + patience
+        until = time.monotonic() + (PATIENCE if patience is None else patience)
         while not _locked(file):
             if time.monotonic() > until:
                 who = re.match(r'process \d+ on \S{1,255}', os.pread(file, 300, 0).decode(errors='replace'))

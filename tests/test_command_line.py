@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pickle import UnpicklingError
 
 import pytest
@@ -19,6 +21,7 @@ from mmentropy.command_line import first_line, one_sentence_errors, positive_flo
         (FileNotFoundError('data/x is missing; see docs'), 'error: data/x is missing; see docs\n'),
         (KeyError('a is not in b\nmore'), 'error: a is not in b\n'),
         (UnpicklingError('global os.system'), 'add --trust-checkpoint'),
+        (ChildProcessError('a worker was ended'), 'error: a worker was ended\n'),
     ],
 )
 def test_errors_are_one_sentence(error, message, capsys, monkeypatch):
@@ -93,3 +96,47 @@ def test_memory_is_told():
     for error in (torch.cuda.OutOfMemoryError('CUDA out of memory. Tried\nmore'), MemoryError('no room')):
         assert 'lower the batch size' in user_message(error)
     assert user_message(RuntimeError('shapes do not fit')) is None
+
+
+def test_who_has_lost_a_process_of_its_run_leaves_at_once(monkeypatch, capsys):
+    """Leaving in order would wait for the one that has gone."""
+    monkeypatch.delenv('MMENTROPY_DEBUG', raising=False)
+    codes = []
+    monkeypatch.setattr('mmentropy.command_line.os._exit', codes.append)
+
+    @one_sentence_errors
+    def main():
+        raise RuntimeError(
+            '[/x/third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error [127.0.0.1]:1: Connection reset by peer.'
+        )
+
+    with pytest.raises(SystemExit):
+        main()
+    assert codes == [2]
+    assert 'error: another process of this run has ended' in capsys.readouterr().err
+
+
+def test_ctrl_c_is_no_stack(monkeypatch, capsys):
+    monkeypatch.delenv('MMENTROPY_DEBUG', raising=False)
+
+    @one_sentence_errors
+    def main():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == 'interrupted\n'
+
+
+def test_every_tool_is_safe_from_its_first_line(monkeypatch):
+    """Weights are data whoever reads them, names of any bytes are printed, children do not stay."""
+    code = (
+        'import os, sys\nfrom mmentropy.command_line import one_sentence_errors\n'
+        '@one_sentence_errors\ndef main():\n'
+        '    print(*(os.environ.get(f"TORCH_FORCE_{name}WEIGHTS_ONLY_LOAD") for name in ("", "NO_")))\n'
+        '    print(os.fsdecode(b"a\\xff.jpg"))\nmain()\n'
+    )
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout == '1 None\na\\udcff.jpg\n', done.stderr

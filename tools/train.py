@@ -26,12 +26,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmentropy.engine import (
-        build_runner,
         dataloader_of,
         load_config,
-        run_header,
         set_work_dir,
         start_processes,
+        train,
         use_amp,
     )
 
@@ -50,10 +49,7 @@ def main() -> None:
             raise ValueError(f'--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in {args.config}')
         cfg.auto_scale_lr.enable = True
     start_processes(cfg, args.launcher)
-    runner = build_runner(cfg, args.trust_checkpoint, args.verbose)
-    if runner.rank == 0 and not args.verbose:
-        print(run_header(runner))
-    runner.train()
+    train(cfg, args.trust_checkpoint, args.verbose, header=not args.verbose)
 
 
 if __name__ == '__main__':

@@ -27,6 +27,7 @@ from .startup import (
     load_config,
     set_work_dir,
     start_processes,
+    train,
     use_amp,
 )
 from .stop_hook import StopSignalHook
@@ -62,6 +63,7 @@ __all__ = [
     'set_work_dir',
     'start_processes',
     'threshold_or_rule',
+    'train',
     'trust_checkpoints',
     'usable_device',
     'use_amp',

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,8 +52,15 @@ def _named_getattr() -> list[object]:
     return named
 
 
+#: torch's switches over every ``torch.load`` of a process, whatever its caller asks for.
+FORCE, ALLOW = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+
+_trusted = False
+_reading = threading.RLock()
+
+
 def trust_checkpoints(trust: bool) -> None:
-    """Decide, for this process, whether checkpoints may hold arbitrary pickled objects.
+    """Decide, for this process, whether checkpoints may hold arbitrary pickled objects; until then they may not.
 
     mmengine tries ``weights_only`` and then silently falls back to full unpickling; torch's environment switch makes
     the fallback fail as well, so a file that needs more is refused.
@@ -57,9 +68,15 @@ def trust_checkpoints(trust: bool) -> None:
     Args:
         trust: True allows full unpickling (``--trust-checkpoint``), which may run code from the file.
     """
-    force, allow = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-    os.environ.pop(force if trust else allow, None)
-    os.environ[allow if trust else force] = '1'
+    global _trusted
+    _trusted = trust
+    os.environ.pop(FORCE if trust else ALLOW, None)
+    os.environ[ALLOW if trust else FORCE] = '1'
+    _admit_plain_types()
+
+
+def _admit_plain_types() -> None:
+    """What checkpoints of mmengine hold beside tensors is data, too."""
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals([*SAFE_TYPES, multiarray._reconstruct, multiarray.scalar])
         torch.serialization.add_safe_globals(_named_getattr())
@@ -68,12 +85,95 @@ def trust_checkpoints(trust: bool) -> None:
         host.get_torch_safe_globals = list
 
 
-def broken(path: Path) -> str | None:
-    """What is wrong with a local checkpoint file as a file; None where it looks whole.
+@contextmanager
+def _as_data() -> Iterator[None]:
+    """Whatever is unpickled in the block is data, unless this process trusts its checkpoints."""
+    if _trusted:
+        yield
+        return
+    with _reading:
+        before = {name: os.environ.pop(name, None) for name in (FORCE, ALLOW)}
+        os.environ[FORCE] = '1'
+        _admit_plain_types()
+        try:
+            yield
+        finally:
+            del os.environ[FORCE]
+            os.environ.update({name: value for name, value in before.items() if value is not None})
 
-    torch writes zip archives, whose directory stands at the end: a truncated one has none. Files of torch before 1.6
-    are pickles and pass.
+
+_read_as_host = host.CheckpointLoader.load_checkpoint.__func__
+
+
+def read_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
+    """mmengine's ``CheckpointLoader.load_checkpoint``, in its place: the door through which weights come in.
+
+    Configs' ``init_cfg``, ``load_from``, ``--resume``, the hosts' own models and ours all read here, so what is asked
+    of a file is asked of it whoever reads: that it is whole, that its checksums are right, that it is data.
+
+    Raises:
+        UnpicklingError: naming the file, if it holds more than data and this process does not trust it.
+        ValueError: naming the file, if it is damaged or no checkpoint.
     """
+    filename = str(filename)
+    local = Path(filename).is_file()
+    if local and (problem := broken(Path(filename))):
+        raise ValueError(f'{filename} is no whole checkpoint: {problem}')
+    try:
+        with _as_data():
+            return _read_as_host(cls, filename, *args, **kwargs)
+    except UnpicklingError as error:
+        raise UnpicklingError(f'{filename}: {str(error).splitlines()[0]}') from None
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (RuntimeError, EOFError, AttributeError, KeyError, TypeError, IndexError) as error:
+        if not local:
+            raise
+        raise ValueError(f'{filename} cannot be read as a checkpoint ({str(error).splitlines()[:1]})') from None
+
+
+host.CheckpointLoader.load_checkpoint = classmethod(read_checkpoint)
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What a checkpoint of ours says about its training, weights left on the disk: ``meta`` and ``processes``.
+
+    Empty if it says nothing, or is no checkpoint.
+    """
+    try:
+        with _as_data():
+            content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
+        states = content.get('message_hub', {}).get('runtime_info', {}).get('random_states')
+        return {**content.get('meta', {}), **({} if states is None else {'processes': len(states)})}
+    except (OSError, UnpicklingError, RuntimeError, ValueError, TypeError, AttributeError, EOFError, KeyError):
+        return {}
+
+
+def broken(path: Path) -> str | None:
+    """What is wrong with a local checkpoint file as a file; None where it is whole.
+
+    torch writes zip archives, whose directory stands at the end (a truncated one has none) and holds a checksum of
+    each tensor, which torch does not look at. Files of torch before 1.6 are pickles and pass.
+    """
+    return _broken_outside(path) or _wrong_checksum(path)
+
+
+def _wrong_checksum(path: Path) -> str | None:
+    """The first part of an archive whose bytes are not those that were written."""
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if not any(member.CRC for member in archive.infolist()):
+                return None  # torch was told to write none
+            bad = archive.testzip()
+    except Exception as error:  # zipfile raises a dozen kinds on damaged archives
+        return f'it is damaged ({error})'
+    return bad and f'it is damaged, the checksum of {bad} is wrong'
+
+
+def _broken_outside(path: Path) -> str | None:
+    """What beginning and end of a file say against it."""
     with open(path, 'rb') as file:
         start = file.read(2)
     if not start:
@@ -96,30 +196,49 @@ def check_whole(path: str | Path) -> None:
         raise FileNotFoundError(f'checkpoint {path} does not exist')
     problem = broken(path)
     if problem:
-        others = sorted(other.name for other in path.parent.glob('*.pth') if other != path and not broken(other))
+        beside = [other for other in path.parent.glob('*.pth') if other != path]
+        others = sorted(other.name for other in beside if not _broken_outside(other))
         there = f'; whole ones beside it: {", ".join(others)}' if others else '; there is no other beside it'
         raise ValueError(f'{path} is no whole checkpoint: {problem}{there}')
 
 
-def latest_whole(work_dir: str | Path) -> tuple[Path | None, list[Path]]:
+#: What a run calls its checkpoints; a model that a user or a stage has put beside them is none.
+CHECKPOINT_NAME = re.compile(r'(epoch|iter)_(\d+)\.pth|interrupted\.pth')
+
+
+def latest_whole(work_dir: str | Path, *elsewhere: str | Path) -> tuple[Path | None, list[Path]]:
     """The checkpoint to resume a run from, and the broken ones that are passed over on the way to it.
 
-    The one that ``last_checkpoint`` names, else the latest of ``epoch_N.pth`` or ``iter_N.pth`` that is whole.
+    The one that ``last_checkpoint`` names, by its name: a copied folder resumes from itself. Without it, the one that
+    has made most iterations.
+
+    Args:
+        work_dir: folder of the run.
+        *elsewhere: further folders that its checkpoints may lie in.
     """
-    folder = Path(work_dir)
-    mark = folder / 'last_checkpoint'
-    named = Path(mark.read_text().strip()) if mark.is_file() else None
-    if named is None:
-        return None, []
-    numbered = [(re.fullmatch(r'(epoch|iter)_(\d+)\.pth', path.name), path) for path in folder.glob('*.pth')]
-    older = [path for _, path in sorted((int(m[2]), path) for m, path in numbered if m)][::-1]
+    folders = [Path(work_dir), *map(Path, elsewhere)]
+    mark = folders[0] / 'last_checkpoint'
+    text = mark.read_text(errors='replace').strip() if mark.is_file() else ''
+    files = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()]
+    named = [path for path in files if path.name == Path(text).name]
+    there = [path for path in files if CHECKPOINT_NAME.fullmatch(path.name)]
     skipped: list[Path] = []
-    for path in dict.fromkeys([named, folder / named.name, *older]):
-        if path.is_file() and not broken(path):
+    for path in named:
+        if not broken(path):
             return path, skipped
-        if path.is_file():
-            skipped.append(path)
+        skipped.append(path)
+    for path in sorted((path for path in there if path not in named), key=_progress, reverse=True):
+        if not broken(path):
+            return path, skipped
+        skipped.append(path)
     return None, skipped
+
+
+def _progress(path: Path) -> tuple[int, int]:
+    """How far a checkpoint's training had come: iterations, or what the name says where the file does not tell."""
+    made = read_meta(path).get('iter')
+    number = re.search(r'\d+', path.name)
+    return (made if isinstance(made, int) else -1, int(number[0]) if number else 0)
 
 
 def misfit(model: nn.Module, checkpoint: dict, whole: bool = True) -> str | None:

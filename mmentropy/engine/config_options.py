@@ -101,7 +101,7 @@ def merge_options(
         except ValueError as error:
             raise ValueError(f'{cfg.filename or "the config"}: {error}') from None
         if isinstance(value, dict) and not isinstance(_find(cfg, path), dict):
-            value['_delete_'] = True
+            value |= _in_place_of(cfg, path)
         cfg.merge_from_dict({'.'.join(path): value})
 
 
@@ -116,12 +116,19 @@ def _find(cfg: Config, path: list[str]) -> Any:
     return here
 
 
+def _in_place_of(cfg: Config, path: list[str]) -> dict[str, bool]:
+    """What has a group replace what stands at a path; where nothing stands mmengine would leave it in the group."""
+    parent = _find(cfg, path[:-1]) if path[:-1] else cfg._cfg_dict
+    there = path[-1] in parent if isinstance(parent, dict) else isinstance(parent, list | tuple)
+    return {'_delete_': True} if there else {}
+
+
 def _make_parents(cfg: Config, path: list[str]) -> None:
     """Where a parent of a new key is missing or None, an empty group."""
     for depth in range(1, len(path)):
         there = _find(cfg, path[:depth])
         if there is None:
-            cfg.merge_from_dict({'.'.join(path[:depth]): {'_delete_': True}})
+            cfg.merge_from_dict({'.'.join(path[:depth]): _in_place_of(cfg, path[:depth])})
         elif not isinstance(there, dict | list):
             raise ValueError(f'+{".".join(path)}: {".".join(path[:depth])} is {there!r} and holds no keys')
 

@@ -298,7 +298,7 @@ def _load_weights(network: nn.Module, weights: str, trust: bool) -> tuple[str, .
     trust_checkpoints(trust)
     try:
         checkpoint = CheckpointLoader.load_checkpoint(weights, map_location='cpu')
-    except OSError:  # a download that failed, in one sentence
+    except (OSError, ValueError):  # a download that failed, a damaged file: in one sentence
         raise
     except Exception as error:
         raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from mmengine.utils import get_installed_path
 
 import mmentropy
 from mmentropy.command_line import LAUNCHER_ENV, first_line
+from mmentropy.processes import die_with_parent, one_owner
 
 from .amp import cpu_has_bf16
 from .checkpoint import check_whole, latest_whole, torch_version, trust_checkpoints
@@ -29,7 +31,8 @@ from .class_count import ClassCountHook
 from .compiling import compile_what_goes
 from .config_options import RUN_GROUPS, Takes, merge_options
 from .metric_model_hook import MetricModelHook
-from .short_log import ShortLogRunner
+from .run_settings import check_settings
+from .short_log import ShortLogRunner, run_header
 
 #: Our configs: in a wheel files, in a clone a link to ``configs/``.
 CONFIGS = Path(mmentropy.__file__).resolve().parent / '.mim' / 'configs'
@@ -132,10 +135,12 @@ def start_processes(cfg: Config, launcher: str) -> None:
     """
     cfg.launcher = launcher
     os.environ.setdefault('LOCAL_RANK', '0')
-    if launcher != 'none':
-        atexit.register(_leave_processes)
     if launcher == 'none':
         return
+    atexit.register(_leave_processes)
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        # Of a killed torchrun nothing is left: its processes write their checkpoint and go.
+        die_with_parent(os.getppid(), signal.SIGTERM)
     names = LAUNCHER_ENV[launcher]
     missing = [name for name in names if name not in os.environ]
     if missing and not dist.is_initialized():
@@ -174,6 +179,8 @@ def _first_slurm_host() -> str:
     return hosts.stdout.split()[0]
 
 
+#: Held by the process that trains in a folder.
+LOCK = '.training'
 #: Ours for the hosts' own: written whole, resumed inside an epoch.
 LOOP_TYPES = {'EpochBasedTrainLoop': 'mmentropy.EpochTrainLoop', 'IterBasedTrainLoop': 'mmentropy.IterTrainLoop'}
 
@@ -206,7 +213,7 @@ def choose_checkpoint(cfg: Config) -> None:
     if cfg.get('load_from'):
         check_whole(cfg.load_from)
     elif cfg.get('resume') and cfg.get('work_dir'):
-        latest, skipped = latest_whole(cfg.work_dir)
+        latest, skipped = latest_whole(cfg.work_dir, *_checkpoint_folders(cfg))
         for path in skipped:
             print(f'{path} is no whole checkpoint and is passed over', file=sys.stderr)
         if latest is not None:
@@ -215,6 +222,44 @@ def choose_checkpoint(cfg: Config) -> None:
             cfg.resume = False
             if skipped:
                 print(f'{cfg.work_dir} holds no whole checkpoint: the training begins anew', file=sys.stderr)
+
+
+def _checkpoint_folders(cfg: Config) -> list[Path]:
+    """Where the checkpoint hook writes, if not to the work dir: mmengine adds the work dir's name."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    return [Path(hook['out_dir'], Path(cfg.work_dir).name)] if hook.get('out_dir') else []
+
+
+def train(cfg: Config, trust_checkpoint: bool = False, verbose: bool = False, header: bool = False) -> Runner:
+    """Train a config to the end, as the only training in its ``work_dir``, which holds no other's checkpoints.
+
+    Args:
+        cfg: with ``work_dir``; ``resume`` goes on from what is there.
+        trust_checkpoint, verbose: see :func:`build_runner`.
+        header: print what is trained, on what and where.
+
+    Returns:
+        The runner, trained.
+
+    Raises:
+        ValueError: if another training works in the folder, or if it holds checkpoints of other settings and the
+            training was not asked to resume from them.
+    """
+    if int(os.environ.get(LAUNCHER_ENV.get(cfg.get('launcher', 'none'), ('',))[0], 0)):
+        return _train(cfg, trust_checkpoint, verbose, header)  # the first process keeps the folder
+    Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
+    with one_owner(Path(cfg.work_dir, LOCK), 'training', 'wait for it, stop it, or take another --work-dir'):
+        use_safe_run(cfg)
+        check_settings(cfg, _checkpoint_folders(cfg))
+        return _train(cfg, trust_checkpoint, verbose, header)
+
+
+def _train(cfg: Config, trust_checkpoint: bool, verbose: bool, header: bool) -> Runner:
+    runner = build_runner(cfg, trust_checkpoint, verbose)
+    if header and runner.rank == 0:
+        print(run_header(runner))
+    runner.train()
+    return runner
 
 
 def build_runner(cfg: Config, trust_checkpoint: bool = False, verbose: bool = False) -> Runner:

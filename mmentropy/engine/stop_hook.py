@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 from mmentropy.registry import HOOKS
 
 from .checkpoint_hook import WholeCheckpointHook
+from .peer_watch import PeerWatch
 
 #: Exit code of a run that a signal ended and that has its checkpoint: EX_TEMPFAIL, "try again later".
 STOPPED = 75
@@ -51,12 +53,14 @@ class StopSignalHook(Hook):
             raise ValueError(f'StopSignalHook needs names of signals and interval >= 1, got {signals} and {interval}')
         self.signals = [getattr(signal, name) for name in signals]
         self.interval, self.told, self.before, self.pid = interval, False, {}, os.getpid()
+        self.watch: PeerWatch | None = None
 
     def before_train(self, runner: Runner) -> None:
         """Listen, and keep data workers from dying of a signal that goes to the whole job."""
         self.told, self.pid = False, os.getpid()
         if threading.current_thread() is threading.main_thread():
             self.before = {number: signal.signal(number, self._on_signal) for number in self.signals}
+            self._watch_peers()
         # At exit Python asks daemon processes to end by SIGTERM and waits for them, which deaf ones do not hear.
         Finalize(None, _end_workers, args=(self.pid,), exitpriority=100)
         if runner.val_loop is not None:
@@ -69,6 +73,17 @@ class StopSignalHook(Hook):
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
+        if self.watch is not None:
+            self.watch.stop()
+
+    def _watch_peers(self) -> None:
+        """In a run of several processes none waits for one that has died."""
+        if get_world_size() == 1:
+            return
+        here = (platform.node(), os.getpid())
+        peers = [pid for node, pid in all_gather_object(here) if node == here[0] and pid != here[1]]
+        self.watch = PeerWatch(peers)
+        self.watch.start()
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self.told or os.getpid() != self.pid:

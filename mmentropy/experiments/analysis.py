@@ -41,11 +41,13 @@ def open_run(
     Returns:
         the reader, and a dict: split (``train``, ``val``, ``test``) -> data set, built when asked for.
     """
-    from mmentropy.engine import load_config
+    from mmentropy.engine import load_config, trust_checkpoints
 
     cfg = load_config(str(config), options)
     loaded = load_model(cfg, weights, trust_checkpoint=trust_checkpoint, random_weights=random_weights)
     if weights is None:
+        if trust_checkpoint:
+            trust_checkpoints(True)  # of the init_cfg, then
         network: Any = loaded.model
         network.init_weights()
     return FeatureReader(loaded), _DataSets(cfg)

@@ -11,12 +11,11 @@ So a second start does what is missing and nothing else, and a changed config is
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,15 @@ from typing import Any
 from mmengine.config import Config
 
 from mmentropy.engine import epoch_seed  # noqa: F401  registers EpochSeedHook
+from mmentropy.engine.checkpoint import latest_whole
 from mmentropy.engine.dataset_building import dataloader_of
-from mmentropy.engine.startup import build_runner, load_config
+from mmentropy.engine.run_settings import LOADER_NOISE, TRAINING_KEYS
+from mmentropy.engine.startup import build_runner, load_config, train
 from mmentropy.evaluation.thresholds import save_metrics, use_thresholds_from
 from mmentropy.experiments.tables import summarize, write_tables
+from mmentropy.processes import one_owner
 from mmentropy.safe_files import load_json
 
-#: What a trained model depends on. Evaluation, logging and paths may change without training again.
-TRAINING_KEYS = ('model', 'data_preprocessor', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
-#: Options of a loader that do not change what it gives.
-LOADER_NOISE = ('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor')
 EVALUATION_KEYS = ('model', 'data_preprocessor', 'test_dataloader', 'test_evaluator')
 TRAINED, METRICS = 'trained.json', 'metrics'
 
@@ -121,7 +119,8 @@ class Run:
     def execute(self) -> None:
         """Train what is left to train and evaluate what is left to evaluate, in this process."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        with _only_one(self.directory / '.lock'):
+        advice = 'wait for it or stop it'
+        with one_owner(self.directory / '.lock', 'run of a comparison', advice, patience=10):
             checkpoint = self._train()
             for name, cfg in self.evaluation_configs().items():
                 if not self._is_evaluated(name, cfg):
@@ -149,9 +148,11 @@ class Run:
             mark = dict(config=self.config, seed=self.seed, fingerprint=_fingerprint(cfg, TRAINING_KEYS))
             save_metrics(self.directory / 'started.json', mark)
             start = time.time()
-            runner = build_runner(cfg)
-            runner.train()
-            checkpoint = Path((self.directory / 'last_checkpoint').read_text().strip()).name
+            runner = train(cfg)
+            last, _ = latest_whole(self.directory)
+            if last is None:
+                raise ValueError(f'{self.directory}: the training ended and left no whole checkpoint')
+            checkpoint = last.name
             trained = dict(
                 mark,
                 checkpoint=checkpoint,
@@ -266,18 +267,3 @@ def _fingerprint(cfg: Config, keys: Sequence[str]) -> str:
             parts[key] = {name: value for name, value in part.items() if name not in LOADER_NOISE}
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Hold a lock that dies with the process; a second comparison on the same directory is told so."""
-    with open(path, 'w') as file:
-        for attempt in range(20):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if attempt == 19:
-                    raise ValueError(f'another process is at work in {path.parent}; wait for it or stop it') from None
-                time.sleep(0.5)
-        yield

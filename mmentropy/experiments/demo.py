@@ -19,7 +19,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from mmentropy.datasets.readers.truths import DatasetTruths
-from mmentropy.engine import build_runner, cpu_has_bf16, load_config, use_amp
+from mmentropy.engine import build_runner, cpu_has_bf16, load_config, train, use_amp
 from mmentropy.evaluation import BoxLocalizationMetric
 from mmentropy.evaluation.map_files import OneMap
 from mmentropy.evaluation.offline import MapEvaluation
@@ -125,9 +125,7 @@ def run_models(
     for model in models:
         cfg = configured(model, configs, work_dir, options)
         if model.config not in trained:
-            runner = build_runner(cfg)
-            runner.train()
-            trained[model.config] = runner.model.state_dict()
+            trained[model.config] = train(cfg).model.state_dict()
         cfg.merge_from_dict(dict(model.options))
         cfg.resume, cfg.custom_hooks = False, []
         runner = build_runner(cfg)

@@ -2,6 +2,7 @@
 """Registered models. Needs mmengine, mmcv and mmpretrain; says how to install them where they are missing."""
 
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy.engine import checkpoint as _checkpoint  # noqa: F401  the door that models read their weights through
 
 from . import backbones, classifiers, erasing, heads, losses, necks, segmentors
 from .backbones import CachedTrunk, CLIPVision

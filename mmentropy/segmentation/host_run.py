@@ -10,22 +10,21 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from mmentropy.engine import build_runner, load_config, one_sentence_errors
-from mmentropy.processes import children_die_with_us, one_owner
+from mmentropy.engine import build_runner, load_config, one_sentence_errors, train
+from mmentropy.engine.startup import LOCK
+from mmentropy.processes import one_owner
 
 from .planning import time_steps
 
 
 @one_sentence_errors
 def main() -> None:
-    children_die_with_us()
     config = Path(sys.argv[1])
-    with one_owner(config.parent / '.training', 'training', 'wait for it to end'):
-        runner = build_runner(load_config(str(config)))
-        if len(sys.argv) > 2:
-            time_steps(runner, int(sys.argv[2]), config.parent)
-        else:
-            runner.train()
+    if len(sys.argv) <= 2:
+        train(load_config(str(config)))
+        return
+    with one_owner(config.parent / LOCK, 'training', 'wait for it to end'):
+        time_steps(build_runner(load_config(str(config))), int(sys.argv[2]), config.parent)
 
 
 if __name__ == '__main__':

@@ -12,8 +12,10 @@ from mmentropy.engine.checkpoint import (
     broken,
     check_whole,
     host_curves,
+    latest_whole,
     misfit,
     plain_curves,
+    read_meta,
 )
 
 CODE = """
@@ -129,3 +131,91 @@ def test_curves_are_plain_and_come_back(tmp_path):
     assert [part.tolist() for part in back.data] == [part.tolist() for part in curve.data]
     assert back.mean() == curve.mean() == pytest.approx(4 / 3)  # mmengine: the sum over the counts
     assert host_curves(hub)['log_scalars']['train/loss'] is curve
+
+
+def numbered(folder, **iterations: int) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, count in iterations.items():
+        torch.save({'state_dict': {'w': torch.ones(99)}, 'meta': {'iter': count}}, folder / f'{name}.pth')
+
+
+def test_without_its_mark_a_folder_resumes_from_what_has_come_furthest(tmp_path):
+    """Neither names nor times say so: epochs and iterations side by side, and a signal's checkpoint."""
+    numbered(tmp_path, epoch_2=8, iter_12=12, epoch_1=4, interrupted=10)
+    numbered(tmp_path, model=99)  # not a run's
+    assert latest_whole(tmp_path) == (tmp_path / 'iter_12.pth', [])
+    (tmp_path / 'iter_12.pth').write_bytes(b'')
+    assert latest_whole(tmp_path)[0] == tmp_path / 'interrupted.pth'
+    (tmp_path / 'interrupted.pth').unlink()
+    (tmp_path / 'iter_12.pth').unlink()
+    assert latest_whole(tmp_path)[0] == tmp_path / 'epoch_2.pth'
+
+
+@pytest.mark.parametrize('mark', ['', 'epoch_', 'nowhere/epoch_7.pth', '..', '\xff\x00', 'x' * 400])
+def test_a_mark_that_says_nothing_is_passed_over(tmp_path, mark):
+    numbered(tmp_path, epoch_1=4, epoch_2=8)
+    (tmp_path / 'last_checkpoint').write_bytes(mark.encode('latin-1'))
+    assert latest_whole(tmp_path) == (tmp_path / 'epoch_2.pth', [])
+
+
+def test_a_copied_folder_resumes_from_itself(tmp_path):
+    numbered(tmp_path / 'original', epoch_1=4, epoch_2=8)
+    numbered(tmp_path / 'copy', epoch_1=4, epoch_2=8)
+    for folder in ('original', 'copy'):
+        (tmp_path / folder / 'last_checkpoint').write_text(str(tmp_path / 'original/epoch_2.pth'))
+    assert latest_whole(tmp_path / 'copy')[0] == tmp_path / 'copy/epoch_2.pth'
+    (tmp_path / 'copy/epoch_2.pth').unlink()
+    assert latest_whole(tmp_path / 'copy')[0] == tmp_path / 'copy/epoch_1.pth'
+    (tmp_path / 'copy/epoch_1.pth').unlink()
+    assert latest_whole(tmp_path / 'copy') == (None, [])
+    assert latest_whole(tmp_path / 'copy', tmp_path / 'original')[0] == tmp_path / 'original/epoch_2.pth'
+
+
+def test_every_flipped_bit_of_a_tensor_is_told(tmp_path):
+    """torch itself loads them without a word; one bit in every 40 bytes of the file, weights and directory."""
+    path = tmp_path / 'a.pth'
+    torch.save({'state_dict': {'w': torch.arange(200.0)}, 'meta': {'iter': 1}}, path)
+    whole = path.read_bytes()
+    expected = torch.load(path)
+    assert broken(path) is None
+    told = 0
+    for place in range(0, len(whole), 40):
+        data = bytearray(whole)
+        data[place] ^= 4
+        path.write_bytes(data)
+        if broken(path):
+            told += 1
+            continue
+        try:  # padding, or a field that nobody reads: then it must load as it was
+            found = torch.load(path)
+        except RuntimeError:
+            continue
+        assert torch.equal(found['state_dict']['w'], expected['state_dict']['w'])
+        assert found['meta'] == expected['meta']
+    assert told >= 800 // 40  # all of the tensor's
+    data = bytearray(whole)
+    data[whole.index(torch.tensor(150.0).numpy().tobytes())] ^= 1
+    path.write_bytes(data)
+    assert torch.load(path)['state_dict']['w'][150] != 150
+    with pytest.raises(ValueError, match=r'a\.pth is no whole checkpoint: it is damaged, the checksum of \S+ is wrong'):
+        check_whole(path)
+
+
+def test_a_file_without_checksums_passes(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        numbered(tmp_path, a=1)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert broken(tmp_path / 'a.pth') is None
+
+
+def test_what_a_checkpoint_says_of_its_training(tmp_path):
+    hub = {'runtime_info': {'random_states': [1, 2]}}
+    torch.save({'meta': {'iter': 7, 'cfg': 'a = 1'}, 'message_hub': hub}, tmp_path / 'a.pth')
+    assert read_meta(tmp_path / 'a.pth') == {'iter': 7, 'cfg': 'a = 1', 'processes': 2}
+    torch.save([1, 2], tmp_path / 'b.pth')
+    (tmp_path / 'c.pth').write_bytes(b'PK no')
+    torch.save({'meta': Payload(str(tmp_path / 'ran'))}, tmp_path / 'd.pth')
+    assert [read_meta(tmp_path / f'{name}.pth') for name in 'bcde'] == [{}] * 4
+    assert not (tmp_path / 'ran').exists()

@@ -168,3 +168,11 @@ def test_parameters():
     assert parameters(Closed) == ('a', 'b')
     assert parameters(Open) is None
     assert parameters(lambda x, *, y: 0) == ('x', 'y')
+
+
+def test_a_new_group_holds_what_was_set_and_no_more(cfg):
+    set_option(cfg, '+model.backbone.init_cfg.type=Pretrained +model.backbone.init_cfg.checkpoint=a.pth')
+    assert cfg.model.backbone.init_cfg.to_dict() == dict(type='Pretrained', checkpoint='a.pth')
+    cfg.val_cfg = None
+    set_option(cfg, '+val_cfg.type=Loop')
+    assert cfg.val_cfg.to_dict() == dict(type='Loop')

@@ -1,14 +1,17 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 
+import os
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmentropy.engine import load_config, set_work_dir, start_processes, use_amp
+from mmentropy.engine import load_config, set_work_dir, start_processes, startup, train, use_amp
 from mmentropy.engine.checkpoint import (
     latest_whole,
 )
 from mmentropy.engine.startup import choose_checkpoint, use_safe_run
+from mmentropy.processes import one_owner
 
 
 def test_work_dir_priority():
@@ -99,3 +102,50 @@ def test_configs_of_packages_are_found_by_name(tmp_path, monkeypatch):
         load_config('mmentropy::wsol/resnet50_cub_entt.py')
     with pytest.raises(FileNotFoundError, match='the package nosuch is not installed'):
         load_config('nosuch::a.py')
+
+
+@pytest.fixture
+def trainings(monkeypatch) -> list[Config]:
+    """What would be trained."""
+    began: list[Config] = []
+    monkeypatch.setattr(startup, '_train', lambda cfg, *options: began.append(cfg))
+    return began
+
+
+def test_one_training_a_folder(trainings, tmp_path, monkeypatch):
+    monkeypatch.setattr('mmentropy.processes.PATIENCE', 0.1)
+    cfg = Config(dict(work_dir=str(tmp_path / 'run'), model=dict(type='A')))
+    train(cfg)
+    assert trainings == [cfg]
+    with one_owner(tmp_path / 'run' / startup.LOCK, 'training', ''):
+        with pytest.raises(ValueError, match=rf'run: another training works in this folder \(process {os.getpid()} on'):
+            train(cfg)
+        assert len(trainings) == 1
+        # Of one run's processes the first keeps the folder; the others do not ask for it.
+        monkeypatch.setenv('RANK', '1')
+        cfg.launcher = 'pytorch'
+        train(cfg)
+    assert len(trainings) == 2
+
+
+def test_a_folder_of_other_settings_is_refused_before_anything_is_written(trainings, tmp_path):
+    cfg = Config(dict(work_dir=str(tmp_path), model=dict(type='A')))
+    torch.save({'meta': {'iter': 1, 'cfg': "model = dict(type='B')"}}, tmp_path / 'epoch_1.pth')
+    with pytest.raises(ValueError, match=r"other settings \(model.type: 'B' there, 'A' now\)"):
+        train(cfg)
+    assert trainings == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [startup.LOCK, 'epoch_1.pth']
+    cfg.resume = True
+    train(cfg)
+    assert trainings == [cfg]
+
+
+def test_checkpoints_that_the_hook_writes_elsewhere_are_resumed_from(tmp_path):
+    folder = tmp_path / 'elsewhere/run'
+    folder.mkdir(parents=True)
+    (tmp_path / 'run').mkdir()
+    torch.save({'meta': {'iter': 1}}, folder / 'epoch_1.pth')
+    hook = dict(type='CheckpointHook', out_dir=str(tmp_path / 'elsewhere'))
+    cfg = Config(dict(work_dir=str(tmp_path / 'run'), resume=True, default_hooks=dict(checkpoint=hook)))
+    choose_checkpoint(cfg)
+    assert cfg.load_from == str(folder / 'epoch_1.pth')
