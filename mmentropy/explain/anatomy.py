@@ -150,10 +150,10 @@ def dissect(
         target_layer = getattr(model, 'location_layer', None)
     wanted = None if target_layer is None else _named(model, target_layer, 'target_layer')
     own = getattr(model, 'location_classifier', None)
-    seen = _see(model, image, own if classifier is None else _named_linear(model, classifier))
+    seen = see(model, image, own if classifier is None else _named_linear(model, classifier))
     if seen.logits.ndim == 4:
         return Anatomy(None, '', None, 'mean', None, dense=True)
-    picked, by_token = _last_read(_candidates(seen), seen)
+    picked, by_token = _last_read(candidates_of(seen), seen)
     if wanted is not None:
         picked = next((c for r in reversed(seen.records) if r.module is wanted and (c := _candidate(r, seen))), None)
     if picked is None:
@@ -179,7 +179,7 @@ def dissect(
 
 
 @dataclass
-class _Seen:
+class Seen:
     """One forward pass: the layers that ran and what they ended in.
 
     Attributes:
@@ -190,6 +190,11 @@ class _Seen:
         head: where the classifier ran, None where no linear layer gives the logits.
         extra_tokens: that the model says to put before the patches.
         cosine: the linear layer on features of length one that a cosine classifier is.
+
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> seen = see(nn.Sequential(*layers), torch.rand(1, 3, 16, 16), None)
+    >>> seen.linear, seen.read.shape, [record.name for record in seen.before]
+    (Linear(in_features=8, out_features=5, bias=True), torch.Size([1, 8]), ['0', '1', '2', '3'])
     """
 
     image: Tensor
@@ -227,7 +232,7 @@ class _Seen:
         return self.records if self.head is None else self.records[: self.records.index(self.head)]
 
 
-def _see(model: nn.Module, image: Tensor, given: nn.Linear | None) -> _Seen:
+def see(model: nn.Module, image: Tensor, given: nn.Linear | None) -> Seen:
     """Show a model noise of the image's size."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image.device, image.dtype)
     noise.requires_grad_()
@@ -239,7 +244,7 @@ def _see(model: nn.Module, image: Tensor, given: nn.Linear | None) -> _Seen:
         scale = getattr(getattr(model, 'head', None), 's', None)  # of mmpretrain's margin heads, for predictions alone
         if cosine is not None and isinstance(scale, int | float) and scale > 0:
             cosine.weight.mul_(scale)
-    return _Seen(noise, records, logits, given, head, declared_tokens(model), cosine)
+    return Seen(noise, records, logits, given, head, declared_tokens(model), cosine)
 
 
 def _named(model: nn.Module, name: str, what: str) -> nn.Module:
@@ -302,10 +307,10 @@ def _find_cosine(records: list[Record], logits: Tensor) -> tuple[Record | None, 
     return None, None
 
 
-def _beside_tokens(seen: _Seen) -> Anatomy | None:
+def _beside_tokens(seen: Seen) -> Anatomy | None:
     """The last layer whose class token, alone or beside the mean of its patches, is what the classifier reads."""
     linear, read = seen.linear, seen.read
-    candidates = [c for c in _candidates(seen) if c.layout.kind == 'tokens' and c.layout.extra_tokens]
+    candidates = [c for c in candidates_of(seen) if c.layout.kind == 'tokens' and c.layout.extra_tokens]
     cosine = linear is seen.cosine or getattr(linear, 'normalizes_features', False)
     if linear is None or read.ndim != 2:
         return None
@@ -327,7 +332,7 @@ def _beside_tokens(seen: _Seen) -> Anatomy | None:
     return None
 
 
-def _candidate(record: Record, seen: _Seen) -> Candidate | None:
+def _candidate(record: Record, seen: Seen) -> Candidate | None:
     """The output as a map of the image, preferably of the classifier's width; None where it is none."""
     shape, size = tuple(record.output.shape), (seen.image.shape[2], seen.image.shape[3])
     width = None if seen.linear is None else seen.linear.in_features
@@ -336,7 +341,7 @@ def _candidate(record: Record, seen: _Seen) -> Candidate | None:
     return None if layout is None or len(record.output) != 1 else Candidate(record, layout)
 
 
-def _candidates(seen: _Seen) -> list[Candidate]:
+def candidates_of(seen: Seen) -> list[Candidate]:
     """The layers that may give the last map."""
     lengths = {record.output.shape[1] for record in seen.before if record.output.ndim == 3} - {1}
     found = []
@@ -353,7 +358,7 @@ def _candidates(seen: _Seen) -> list[Candidate]:
     return [candidate for candidate in found if candidate.layout.size != (1, 1)] or found
 
 
-def _last_read(candidates: list[Candidate], seen: _Seen) -> tuple[Candidate | None, bool]:
+def _last_read(candidates: list[Candidate], seen: Seen) -> tuple[Candidate | None, bool]:
     """The last candidate whose patches count, and whether in later ones only the tokens before them do."""
     by_token, score = False, seen.score
     for candidate in reversed(candidates):
@@ -374,7 +379,7 @@ def _slope(score: Tensor, output: Tensor) -> Tensor | None:
     return None if slope is None or not slope.any() else slope
 
 
-def _classifier_on(picked: Candidate, seen: _Seen, chosen: bool) -> nn.Linear | None:
+def _classifier_on(picked: Candidate, seen: Seen, chosen: bool) -> nn.Linear | None:
     """The linear layer that can be applied to each location of a map; ``chosen``: the caller named the map."""
     if seen.linear is None:
         return _identity(picked, seen.logits)
@@ -384,7 +389,7 @@ def _classifier_on(picked: Candidate, seen: _Seen, chosen: bool) -> nn.Linear | 
     return None if not told and _weights_between(picked, seen) else seen.linear
 
 
-def _weights_between(picked: Candidate, seen: _Seen) -> bool:
+def _weights_between(picked: Candidate, seen: Seen) -> bool:
     """Whether a linear layer or a convolution stands behind the map and before what the classifier reads."""
     behind, score = seen.before[seen.before.index(picked.record) + 1 :], seen.score
     return any(isinstance(r.module, nn.Linear | _ConvNd) and _slope(score, r.output) is not None for r in behind)

@@ -4,13 +4,29 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmentropy.ops.certainty.entropy import Mapping, Score, entropy_weights, location_entropy, max_entropy
 from mmentropy.ops.mapping.class_maps import class_activation_maps
 from mmentropy.registry import EXPLAINERS
 
-from .explainer import Classes, Explainer, Explanation, class_table
+from .explainer import Explainer, Explanation, explanation
+from .targets import Asked, Question
+
+
+def location_scores(features: Tensor, linear: nn.Linear, asked: Asked, logits: Tensor, bias: bool = False) -> Tensor:
+    """(N, K, h, w): what a linear classifier gives at each location for what is asked.
+
+    A score function that is no class's logit is read by its slope at the image's logits: exact where it is linear, a
+    difference of logits for example.
+    """
+    if asked.question.plain:
+        table = None if asked.question.classes is None else asked.table
+        maps = class_activation_maps(features, linear.weight, table)
+        return maps if not bias or linear.bias is None else maps + linear.bias[asked.table][:, :, None, None]
+    slopes = asked.slopes(logits).to(features.dtype)
+    maps = torch.einsum('nkd,ndhw->nkhw', slopes @ linear.weight, features)
+    return maps if not bias or linear.bias is None else maps + (slopes @ linear.bias)[:, :, None, None]
 
 
 @EXPLAINERS.register_module()
@@ -31,14 +47,13 @@ class CAM(Explainer):
     needs_classifier = True
     handles_dense = True
 
-    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
+    def _maps(self, images: Tensor, question: Question) -> Explanation:
         features, logits = self.features(images)
-        table = class_table(classes, logits)
-        weight = self.anatomy.classifier.weight
-        return Explanation(class_activation_maps(features, weight, None if classes is None else table), table, logits)
+        asked = question.of(logits)
+        return explanation(location_scores(features, self.anatomy.classifier, asked, logits), asked, logits)
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
-        return Explanation(picked, table, logits)
+    def _dense(self, logits: Tensor, asked: Asked) -> Explanation:
+        return explanation(asked.places(logits), asked, logits)
 
 
 @EXPLAINERS.register_module()
@@ -72,19 +87,18 @@ class EntropyMap(Explainer):
         """Location entropy (N, h, w) in nats."""
         return location_entropy(features, weight, bias, self.score, self.topk)
 
-    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
+    def _maps(self, images: Tensor, question: Question) -> Explanation:
         features, logits = self.features(images)
         linear = self.anatomy.classifier
-        entropy = self.entropy(features, linear.weight, linear.bias)
-        return self._certainty(entropy, class_table(classes, logits), logits)
+        return self._certainty(self.entropy(features, linear.weight, linear.bias), question.of(logits), logits)
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
+    def _dense(self, logits: Tensor, asked: Asked) -> Explanation:
         # A map of logits is a feature map whose classifier is the identity.
-        return self._certainty(self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None), table, logits)
+        return self._certainty(self.entropy(logits, torch.eye(logits.shape[1]).to(logits), None), asked, logits)
 
-    def _certainty(self, entropy: Tensor, table: Tensor, logits: Tensor) -> Explanation:
+    def _certainty(self, entropy: Tensor, asked: Asked, logits: Tensor) -> Explanation:
         top = max_entropy(self.topk or logits.shape[1], self.score)
-        return Explanation((top - entropy)[:, None].clamp(min=0), table, logits)
+        return explanation((top - entropy)[:, None].clamp(min=0), asked, logits)
 
 
 @EXPLAINERS.register_module()
@@ -118,16 +132,13 @@ class EntropyWeightedCAM(EntropyMap):
         weights = entropy_weights(entropy, count, self.mapping, self.temperature, self.gamma)
         return scores * weights[:, None]
 
-    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
+    def _maps(self, images: Tensor, question: Question) -> Explanation:
         features, logits = self.features(images)
-        linear = self.anatomy.classifier
-        table = class_table(classes, logits)
-        scores = class_activation_maps(features, linear.weight, None if classes is None else table)
-        if linear.bias is not None:
-            scores = scores + linear.bias[table][:, :, None, None]
+        asked, linear = question.of(logits), self.anatomy.classifier
+        scores = location_scores(features, linear, asked, logits, bias=True)
         entropy = self.entropy(features, linear.weight, linear.bias)
-        return Explanation(self._weighted(scores, entropy, logits.shape[1]), table, logits)
+        return explanation(self._weighted(scores, entropy, logits.shape[1]), asked, logits)
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
-        entropy = self.entropy(maps, torch.eye(maps.shape[1]).to(maps), None)
-        return Explanation(self._weighted(picked, entropy, maps.shape[1]), table, logits)
+    def _dense(self, logits: Tensor, asked: Asked) -> Explanation:
+        entropy = self.entropy(logits, torch.eye(logits.shape[1]).to(logits), None)
+        return explanation(self._weighted(asked.places(logits), entropy, logits.shape[1]), asked, logits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from mmentropy.ops.certainty.entropy import Score, location_entropy
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
+from mmentropy.ops.mapping.scaling import move_maps
 from mmentropy.ops.mapping.views import View, view_size, views_of
 
 from .anatomy import Anatomy, dissect
-from .grids import check_grid, find_grid, measured_shift
+from .grids import LayerGrid
+from .layers import deepest_layer
+from .targets import Asked, Classes, Question, Region, ScoreFunction, Target, check_function
 from .watching import frozen, hooked, last_tensor, run
 
 #: What is read at a location where the classifier does not read the mean of the map, by the anatomy's pooling.
@@ -34,8 +37,6 @@ RULES = {
     ),
 }
 
-Classes = Tensor | Sequence | int | Callable[[Tensor], Tensor] | None
-
 
 @dataclass
 class Explanation:
@@ -45,52 +46,18 @@ class Explanation:
         maps: (N, K, h, w) raw, on the model's device; (N, 1, h, w) of a class-agnostic method. Of one view at feature
             resolution; of several drawn over the image, at its size divided by
             :data:`~mmentropy.ops.mapping.views.VIEW_STRIDE`.
-        classes: (N, K) long.
-        logits: (N, C).
+        classes: (N, K) long; −1 for a target that is no class.
+        logits: (N, C); of a segmentor, the mean over the pixels.
         grid: where the locations look, in pixels of the network input; None is half-pixel. Drawn by
             :func:`~mmentropy.ops.mapping.scaling.draw_maps`.
+        scores: (N, K), what is explained: the classes' scores, or those of the targets.
     """
 
     maps: Tensor
     classes: Tensor
     logits: Tensor
     grid: MapGrid | None = HALF_PIXEL
-
-
-def class_table(classes: Classes, logits: Tensor) -> Tensor:
-    """What the caller asked for as an (N, K) table.
-
-    Args:
-        classes: None for all classes; one int for every image alike; (N,) one class an image; (N, K); or a function
-            from the logits to one of these.
-        logits: (N, C) of the batch.
-
-    Raises:
-        ValueError: for more or fewer rows than images, rows of different length, or a class outside [0, C).
-    """
-    num_images, num_classes = logits.shape
-    if callable(classes):
-        classes = classes(logits)
-    if classes is None:
-        return torch.arange(num_classes, device=logits.device).expand(num_images, -1)
-    if isinstance(classes, int):
-        classes = [classes] * num_images
-    try:
-        table = torch.as_tensor(classes, device=logits.device)
-    except (TypeError, ValueError):
-        raise ValueError(f'classes must be whole numbers, with as many for each image, got {classes!r}') from None
-    if table.is_floating_point() or table.ndim not in (1, 2):
-        raise ValueError(f'classes must be whole numbers, (N,) or (N, K), got {table.dtype} {tuple(table.shape)}')
-    if len(table) != num_images:
-        raise ValueError(
-            f'classes were asked for {len(table)} image(s), but the batch has {num_images}: '
-            'give one row of classes an image'
-        )
-    table = table.long().view(num_images, -1)
-    wrong = table[(table < 0) | (table >= num_classes)]
-    if wrong.numel():
-        raise ValueError(f'class {int(wrong[0])} does not exist: the model has the classes 0 to {num_classes - 1}')
-    return table
+    scores: Tensor | None = None
 
 
 class Explainer(ABC):
@@ -113,16 +80,22 @@ class Explainer(ABC):
             Certainty needs logits at every location; where there are none one warning says that it is left out.
         grid: where maps are drawn: ``followed`` (see :func:`~.grids.find_grid`), ``measured`` (moved by what the
             gradients of the first call's images say, see :func:`~.grids.measured_shift`) or ``half_pixel``.
+        score_function: what of a class is explained: ``logit``, ``probability``, ``log_probability``, ``log_sigmoid``,
+            ``margin`` (to the largest other class), or a function from (N, C) logits and an (N, K) table of classes to
+            (N, K) scores; see :mod:`mmentropy.ops.mapping.score_functions`. A method that needs no gradient reads its
+            slope at the logits.
         score: how the location entropy is taken: ``softmax``, or ``sigmoid`` (the mean of the classes' binary
             entropies) for a multi-label model.
     """
 
     #: whether the method reads logits at every location, hence needs a linear classifier on the map's channels
     needs_classifier: ClassVar[bool] = False
-    #: whether the method works on the map of logits of a segmentor
+    #: whether the method works on the map of logits of a segmentor; others explain a score by its deepest layer
     handles_dense: ClassVar[bool] = False
     #: whether there is one map an image instead of one a class
     class_agnostic: ClassVar[bool] = False
+    #: whether the map tells where the network looks; a control does not
+    has_place: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -135,69 +108,85 @@ class Explainer(ABC):
         reading: Reading | dict | str = 'protocol',
         grid: str = 'followed',
         score: Score = 'softmax',
+        score_function: ScoreFunction = 'logit',
     ) -> None:
         views_of((1, 1), scales)  # refuses wrong scales
         if class_chunk < 1:
             raise ValueError(f'class_chunk counts classes and is at least 1, got {class_chunk}')
         self.model, self.target_layer, self.classifier = model, target_layer, classifier
         self.scales, self.flip, self.class_chunk = tuple(scales), flip, class_chunk
-        self.reading, self.grid, self.score = Reading.of(reading), check_grid(grid), score
+        self.reading, self.grid, self.score = Reading.of(reading), LayerGrid(grid), score
+        self.score_function = check_function(score_function)
         self.anatomy: Anatomy | None = None
-        self._shift: tuple[float, float] | None = None  # of a measured grid
         self._told = False  # that certainty is left out
 
-    def __call__(self, images: Tensor, classes: Classes = None) -> Explanation:
+    def __call__(
+        self,
+        images: Tensor,
+        classes: Classes = None,
+        targets: Target | Sequence[Target] | None = None,
+        region: Region | None = None,
+    ) -> Explanation:
         """Maps of a batch.
 
         Args:
             images: (N, 3, H, W) network inputs (normalised), on the model's device.
             classes: None for all, one int, (N,) one an image, (N, K), or a function from logits to these.
+            targets: in place of classes: a function from logits (N, C) to scores, (N,) or (N, K), such as
+                :func:`~mmentropy.ops.mapping.score_functions.difference`; or a list of them, one an image.
+            region: of a segmentor: the pixels over which a score is averaged. ``predicted`` (those of the class, the
+                default: a class predicted nowhere has a map of zeros), ``all``, a mask (H, W) or (N, H, W), a box
+                x0 y0 x1 y1 or (N, 4), in pixels of the inputs.
 
         Returns:
             the maps, their classes, the logits (means over the views) and the maps' grid.
+
+        Raises:
+            ValueError: for images, classes, targets or a region that do not fit, in one sentence.
         """
         if images.ndim != 4 or not len(images):
             raise ValueError(f'images must be a batch (N, 3, H, W) with N > 0, got {tuple(images.shape)}')
+        question = Question(classes, targets, self.score_function, region)
         if self.anatomy is None:
-            self.anatomy = dissect(
-                self.model, images[:1], self.target_layer, self.classifier, by_location=self.needs_classifier
-            )
-            self._check(self.anatomy)
+            self.anatomy = self._dissected(images[:1])
         size = (images.shape[2], images.shape[3])
         first, *others = views_of(size, self.scales, self.flip)
-        found = self._look(images, first, classes)
+        found = self._look(images, first, question)
         if not others:
             return replace(found, grid=found.grid and found.grid.before_resize(size))
         small = view_size(size)
         maps, logits = first.drawn(found.maps, small, found.grid, 'cubic'), found.logits
+        scores = found.scores
         # The first view decides where a function chooses the classes: maps of one class are averaged.
-        classes = found.classes if callable(classes) else classes
+        question = replace(question, classes=found.classes) if callable(classes) else question
         for view in others:
-            more = self._look(images, view, classes)
+            more = self._look(images, view, question)
             maps = maps + view.drawn(more.maps, small, more.grid, 'cubic')
-            logits = logits + more.logits
+            logits, scores = logits + more.logits, scores + more.scores
         count = 1 + len(others)
         grid = HALF_PIXEL if found.grid is None else MapGrid.half_pixel(small, size)
-        return Explanation(maps / count, found.classes, logits / count, grid)
+        return Explanation(maps / count, found.classes, logits / count, grid, scores / count)
 
-    def _look(self, images: Tensor, view: View, classes: Classes) -> Explanation:
+    def _dissected(self, image: Tensor) -> Anatomy:
+        anatomy = dissect(self.model, image, self.target_layer, self.classifier, by_location=self.needs_classifier)
+        self._check(anatomy)
+        if anatomy.dense and not self.handles_dense:
+            return deepest_layer(self.model, image, self.target_layer)
+        return anatomy
+
+    def _look(self, images: Tensor, view: View, question: Question) -> Explanation:
         """One view of the images, as it is; its grid is in the view's own pixels."""
         inputs = view.turned(_resize(images, view.size))
-        return replace(self._one(inputs, classes), grid=self._grid(inputs))
+        found = self._one(inputs, question.seen_by(view, images))
+        return replace(found, grid=self._grid(inputs))
 
     def _grid(self, inputs: Tensor) -> MapGrid | None:
-        grid = find_grid(self.model, self.anatomy, inputs, 'half_pixel' if self.grid == 'half_pixel' else 'followed')
-        if grid is None or self.grid != 'measured':
-            return grid
-        if self._shift is None:
-            self._shift = measured_shift(self.model, self.anatomy, inputs, grid)
-        return grid.shifted(self._shift)
+        """Where the locations of the method's maps look."""
+        return self.grid(self.model, self.anatomy, inputs)
 
     def _check(self, anatomy: Anatomy) -> None:
         """Refuse a model that the method cannot read, and warn where it reads one only approximately."""
         name, model = type(self).__name__, type(self.model).__name__
-        if anatomy.dense and not self.handles_dense:
-            raise ValueError(f'{name} needs a classifier; this model gives class maps, which CAM and EntropyMap read')
         if anatomy.dense or not self.needs_classifier:
             return
         if anatomy.classifier is None or anatomy.pooling == 'tokens':
@@ -211,18 +200,20 @@ class Explainer(ABC):
             warnings.warn(
                 f'the classifier of {model} does not read the plain mean of layer {anatomy.name!r}; {name} applies its '
                 'weights to that layer all the same, and leaves out what stands between (a norm, another pooling)',
-                stacklevel=4,
+                stacklevel=5,
             )
 
-    def _one(self, images: Tensor, classes: Classes) -> Explanation:
+    def _one(self, images: Tensor, question: Question) -> Explanation:
         """Maps of these inputs, read; without their grid."""
         with frozen(self.model), torch.no_grad():
-            if self.anatomy.dense:
+            if self.anatomy.layer is None:
+                if question.region is not None:
+                    raise ValueError(
+                        f'{type(self).__name__} draws the scores of a segmentor at every pixel; a region belongs to '
+                        'the maps of GradCAM and its like'
+                    )
                 features = run(self.model, images)
-                logits = features.mean((2, 3))
-                table = class_table(classes, logits)
-                picked = features if classes is None else features.gather(1, _expand(table, features))
-                found = self._dense(features, picked, table, logits)
+                found = self._dense(features, replace(question, region='all').of(features))
             else:
                 kept: list[Tensor] = []  # the layer's calls in the first pass, of the images themselves: a method may
                 passes: list[bool] = []  # run others after it, and a layer may be called more than once in each
@@ -233,22 +224,28 @@ class Explainer(ABC):
                     self.model.register_forward_hook(lambda m, i, output: passes.append(True)),
                 ]
                 with hooked(handles):
-                    found = self._maps(images, classes)
+                    found = self._maps(images, question)
                 features = self.anatomy.scored(kept[-1], (images.shape[2], images.shape[3]))
-            return replace(found, maps=self._read(found.maps, features))
+            return replace(found, maps=self._read(found.maps, features, images))
 
-    def _read(self, maps: Tensor, features: Tensor) -> Tensor:
+    def _read(self, maps: Tensor, features: Tensor, images: Tensor) -> Tensor:
         """Maps as the reading has them; ``features`` (N, D, h, w) are a segmentor's logits."""
         reading, entropy = self.reading, None
         if reading.needs_entropy:
             entropy = self._location_entropy(features)
             reading = reading if entropy is not None else replace(reading, certain=False)
+        size = (maps.shape[2], maps.shape[3])
+        if (reading.needs_entropy or reading.needs_features) and tuple(features.shape[2:]) != size:
+            # Maps of other locations than the layer's: what they are read by is brought there.
+            places = self.grid(self.model, self.anatomy, images), size, self._grid(images), tuple(images.shape[2:])
+            features = move_maps(features, *places)
+            entropy = None if entropy is None else move_maps(entropy, *places)
         return read_maps(maps, entropy, features, reading)
 
     def _location_entropy(self, features: Tensor) -> Tensor | None:
         """(N, h, w) in nats; None, said once, where the network has no logits at the locations."""
         linear = self.anatomy.classifier
-        if self.anatomy.dense:  # a map of logits is a feature map whose classifier is the identity
+        if self.anatomy.layer is None:  # a map of logits is a feature map whose classifier is the identity
             return location_entropy(features, torch.eye(features.shape[1]).to(features), None, self.score)
         if linear is not None and self.anatomy.pooling != 'tokens':
             return location_entropy(features, linear.weight, linear.bias, self.score)
@@ -262,11 +259,11 @@ class Explainer(ABC):
         return None
 
     @abstractmethod
-    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
-        """Maps of a classifier."""
+    def _maps(self, images: Tensor, question: Question) -> Explanation:
+        """Maps of a classifier, or of a segmentor by its deepest layer."""
 
-    def _dense(self, maps: Tensor, picked: Tensor, table: Tensor, logits: Tensor) -> Explanation:
-        """Maps of a segmentor from its logits ``maps`` (N, C, H, W) and those asked for."""
+    def _dense(self, logits: Tensor, asked: Asked) -> Explanation:
+        """Maps of a segmentor from its logits (N, C, H, W)."""
         raise TypeError(f'{type(self).__name__} says that it handles segmentors, but has no _dense')
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -278,11 +275,13 @@ class Explainer(ABC):
         return self.anatomy.scored(kept[-1], tuple(images.shape[2:])), logits
 
 
+def explanation(maps: Tensor, asked: Asked, logits: Tensor) -> Explanation:
+    """Raw maps of what was asked; their grid is found later."""
+    logits = logits.detach()
+    return Explanation(maps, asked.table, logits.mean((2, 3)) if logits.ndim == 4 else logits, scores=asked.values)
+
+
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[2:] == size:
         return images
     return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
-
-
-def _expand(table: Tensor, maps: Tensor) -> Tensor:
-    return table[:, :, None, None].expand(-1, -1, *maps.shape[2:])

@@ -490,7 +490,7 @@ def fit_grid(y: np.ndarray, x: np.ndarray, size: tuple[int, int], tolerance: flo
 
 def as_map(anatomy: Anatomy, part: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, D, h, w); an output with strides of their own in y and x is no map to the anatomy, but has four axes."""
-    if anatomy.dense:
+    if anatomy.layer is None:
         return part
     try:
         return anatomy.to_map(part, size)

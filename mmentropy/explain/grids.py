@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -200,18 +200,57 @@ def _centroid(weight: Tensor) -> tuple[float, float]:
 LAST_MAP = Anatomy(layer=None, name='', classifier=None, pooling='mean', channels=None, dense=True)
 
 
-class LastMapGrid:
-    """Where the last map of a backbone looks: found at the first images of each size, then known.
+class LayerGrid:
+    """Where the locations of a layer look, for inputs of any size: found, and moved by what the weights say.
 
-    What is ``measured`` belongs to the weights: it is kept until :meth:`forget_weights`, and in several processes each
-    goes by its own images. Where nothing can be found, a warning says once that maps are drawn half-pixel.
+    What is ``measured`` belongs to the weights: it is kept, from the first inputs on, until :meth:`forget_weights`; in
+    several processes each goes by its own images.
 
     Args:
-        kind: ``followed``, by the arithmetic of the layers; ``measured``, moved from there by what the gradients of
-            the first images say, see :func:`measured_shift`; or ``half_pixel``.
+        kind: ``followed``, by the arithmetic of the layers, see :func:`find_grid`; ``measured``, moved from there by
+            what gradients say, see :func:`measured_shift`; or ``half_pixel``.
 
     Raises:
         ValueError: for another kind.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 7, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    >>> LayerGrid()(model, '0', torch.zeros(1, 3, 64, 64))
+    MapGrid(start=(0.0, 0.0), step=(2.0, 2.0), size=(64, 64))
+    """
+
+    def __init__(self, kind: str = 'followed') -> None:
+        self.kind = check_grid(kind)
+        self.shift: tuple[float, float] | None = None
+
+    def forget_weights(self) -> None:
+        """The weights have changed, or may have."""
+        self.shift = None
+
+    def __call__(self, model: nn.Module, layer: Anatomy | str | None, inputs: Tensor) -> MapGrid | None:
+        """The grid, in pixels of the inputs (N, 3, H, W); None for half-pixel."""
+        if self.kind == 'half_pixel':
+            return HALF_PIXEL
+        with torch.inference_mode(False):  # where there are no gradients to measure by
+            inputs = inputs.clone() if inputs.is_inference() else inputs
+            grid = find_grid(model, layer, inputs)
+            if grid is None or self.kind == 'followed':
+                return grid
+            if self.shift is None:
+                self.shift = measured_shift(model, layer, inputs, grid)
+            return grid.shifted(self.shift)
+
+    def measure(self, model: nn.Module, layer: Anatomy | str | None, inputs: Iterable[Tensor]) -> None:
+        """Let the mean over these inputs (1, 3, H, W), of any sizes, say how far the weights move the grid."""
+        found = ((one, find_grid(model, layer, one)) for one in inputs)
+        shifts = [measured_shift(model, layer, one, grid) for one, grid in found if grid is not None]
+        dy, dx = np.mean(shifts, axis=0).tolist() if shifts else (0.0, 0.0)
+        self.shift = (dy, dx)
+
+
+class LastMapGrid:
+    """Where the last map of a backbone looks: found at the first images of each size, then known.
+
+    As :class:`LayerGrid`; where nothing can be found, a warning says once that maps are drawn half-pixel.
 
     >>> backbone = nn.Sequential(nn.Conv2d(3, 8, 7, 2, 3), nn.MaxPool2d(3, 2, 1))
     >>> LastMapGrid()(backbone, torch.zeros(1, 3, 64, 64))
@@ -219,29 +258,30 @@ class LastMapGrid:
     """
 
     def __init__(self, kind: str = 'followed') -> None:
-        if kind not in GRIDS:
-            raise ValueError(f'grid must be one of {", ".join(GRIDS)}, got {kind!r}')
-        self.kind = kind
-        self._shift: tuple[float, float] | None = None
+        self._grid = LayerGrid(kind)
         self._unknown: set[tuple[int, ...]] = set()  # sizes without a grid
+
+    @property
+    def kind(self) -> str:
+        """One of :data:`GRIDS`."""
+        return self._grid.kind
 
     def forget_weights(self) -> None:
         """The weights have changed, or may have."""
-        self._shift = None
+        self._grid.forget_weights()
 
     @torch.compiler.disable
     def __call__(self, backbone: nn.Module, inputs: Tensor) -> MapGrid | None:
         """The grid, in pixels of the inputs (N, 3, H, W); None for half-pixel."""
         size = tuple(inputs.shape[2:])
-        if self.kind == 'half_pixel' or size in self._unknown:
+        if size in self._unknown:
             return HALF_PIXEL
         backbone = getattr(backbone, '_orig_mod', backbone)  # a compiled one hides its operations
         if hasattr(backbone, 'declared_grid'):  # it gives features of images that it does not see
             return backbone.declared_grid(size)
         try:
-            with torch.inference_mode(False), torch.autocast(inputs.device.type, enabled=False):
-                few = inputs[:MEASURED_IMAGES]
-                return self._find(backbone, few.clone() if few.is_inference() else few)
+            with torch.autocast(inputs.device.type, enabled=False):
+                return self._grid(backbone, LAST_MAP, inputs[:MEASURED_IMAGES])
         except (RuntimeError, TypeError, ValueError) as error:
             # Maps are worth having also where nobody can say how far off they are drawn.
             warnings.warn(
@@ -251,11 +291,3 @@ class LastMapGrid:
             )
             self._unknown.add(size)
             return HALF_PIXEL
-
-    def _find(self, backbone: nn.Module, inputs: Tensor) -> MapGrid | None:
-        grid = find_grid(backbone, LAST_MAP, inputs)
-        if grid is None or self.kind == 'followed':
-            return grid
-        if self._shift is None:
-            self._shift = measured_shift(backbone, LAST_MAP, inputs, grid)
-        return grid.shifted(self._shift)

@@ -9,7 +9,8 @@ from torch import Tensor
 from mmentropy.ops.mapping.gradient_maps import channel_masks, score_cam
 from mmentropy.registry import EXPLAINERS
 
-from .explainer import Classes, Explainer, Explanation, class_table
+from .explainer import Explainer, Explanation, explanation
+from .targets import Question
 from .watching import run
 
 
@@ -35,12 +36,16 @@ class ScoreCAM(Explainer):
         super().__init__(model, **kwargs)
         self.batch_size, self.align_corners = batch_size, align_corners
 
-    def _maps(self, images: Tensor, classes: Classes) -> Explanation:
+    def _maps(self, images: Tensor, question: Question) -> Explanation:
         features, logits = self.features(images)
-        table = class_table(classes, logits)
+        asked = question.of(logits)
         scores = []
-        for image, maps, wanted in zip(images, features, table):
+        for n, (image, maps) in enumerate(zip(images, features)):
             masks = channel_masks(maps, tuple(image.shape[1:]), self.align_corners)
-            parts = [run(self.model, image * part[:, None])[:, wanted] for part in masks.split(self.batch_size)]
+            rows = torch.full((len(masks),), n, device=images.device)
+            parts = [
+                asked.scores(run(self.model, image * part[:, None]), rows[: len(part)])
+                for part in masks.split(self.batch_size)
+            ]
             scores.append(torch.cat(parts).T)
-        return Explanation(score_cam(features, torch.stack(scores)), table, logits)
+        return explanation(score_cam(features, torch.stack(scores)), asked, logits)

@@ -14,9 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmentropy.explain import check_grid, dissect, find_grid, measured_shift
-from mmentropy.explain.grids import MEASURED_IMAGES
-from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+from mmentropy.explain.grids import MEASURED_IMAGES, LayerGrid, check_grid
+from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.mapping.views import view_size, views_of
@@ -40,7 +39,8 @@ class ClassifierMaps:
     Args:
         model: the classifier, in evaluation mode.
         reading: how maps are read, see :class:`~mmentropy.ops.mapping.reading.Reading`.
-        grid: one of :data:`mmentropy.explain.GRIDS`; ``measured`` needs a call of :meth:`measure`.
+        grid: one of :data:`mmentropy.explain.GRIDS`; ``measured`` goes by the first images, or by those of
+            :meth:`measure`.
 
     Raises:
         ValueError: if the model's head gives no maps, or for another reading or grid.
@@ -57,8 +57,7 @@ class ClassifierMaps:
     def __init__(self, model: Any, reading: Reading | dict | str = 'relu', grid: str = 'followed') -> None:
         if not hasattr(getattr(model, 'head', None), 'maps'):
             raise ValueError(f'maps need a LocalizationClassifier with a CAMHead, got {type(model).__name__}')
-        self.model, self.reading, self.grid = model, Reading.of(reading), check_grid(grid)
-        self.shift = (0.0, 0.0)
+        self.model, self.reading, self.grid = model, Reading.of(reading), LayerGrid(grid)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, MapGrid | None]:
@@ -66,30 +65,16 @@ class ClassifierMaps:
         features = self.model.extract_feat(inputs, stage='backbone')[-1]
         entropy = self.model.head.entropy_map(features)
         maps = read_maps(self.model.head.maps(features), entropy, features, self.reading)
-        return maps, entropy, self._grid(inputs)
+        return maps, entropy, self.grid(self.model, 'backbone', inputs)
 
     def measure(self, images: Sequence[np.ndarray]) -> None:
         """Let the gradients on these (H, W, 3) images say how far the weights move the grid; their mean counts."""
-        shifts = []
-        for image in images:
-            inputs = self._inputs(torch.from_numpy(image).permute(2, 0, 1)[None])
-            anatomy = dissect(self.model, inputs, 'backbone')
-            followed = find_grid(self.model, anatomy, inputs)
-            if followed is not None:
-                shifts.append(measured_shift(self.model, anatomy, inputs, followed))
-        if shifts:
-            dy, dx = np.mean(shifts, axis=0).tolist()
-            self.shift = (dy, dx)
+        inputs = (self._inputs(torch.from_numpy(image).permute(2, 0, 1)[None]) for image in images)
+        self.grid.measure(self.model, 'backbone', inputs)
 
     def _inputs(self, images: Tensor) -> Tensor:
         # The host's readers give BGR, and its preprocessor turns it round as the model was trained.
         return self.model.data_preprocessor({'inputs': images.flip(1)})['inputs']
-
-    def _grid(self, inputs: Tensor) -> MapGrid | None:
-        if self.grid == 'half_pixel':
-            return HALF_PIXEL
-        found = find_grid(self.model, 'backbone', inputs)
-        return found and found.shifted(self.shift)
 
 
 def classifier_maps(

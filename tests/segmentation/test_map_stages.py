@@ -135,7 +135,7 @@ def test_the_stage_measures_on_the_first_images_of_the_set_whatever_is_asked_for
         ctx = Context(tmp_path, voc, quiet=True, device='cpu')
         ctx.folder('maps').mkdir(exist_ok=True)
         stage.process(ctx, key)
-        shifts.append(stage.model(ctx).shift)
+        shifts.append(stage.model(ctx).grid.shift)
         assert ImageMaps.load(stage.output(ctx, key)).maps.shape[1:] == (16, 16)
     assert shifts[0] == shifts[1] != (0.0, 0.0)
 

@@ -116,6 +116,43 @@ def layer_cam(features: Tensor, gradients: Tensor) -> Tensor:
     return torch.einsum('nkdij,ndij->nkij', positive, features).clamp_(min=0)
 
 
+def hires_cam(features: Tensor, gradients: Tensor) -> Tensor:
+    r"""HiResCAM (Draelos and Carin, 2020, arXiv 2011.08891): :math:`\mathrm{ReLU}(\sum_d g_{d,ij} f_{d,ij})`.
+
+    What each location adds to the score, where the rest of the network is linear. Behind global average pooling it is
+    Grad-CAM.
+
+    >>> hires_cam(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[[4.0, -1.0]]]]]))
+    tensor([[[[4., 0.]]]])
+    """
+    _check(features, gradients)
+    if gradients.shape[3:] == (1, 1):
+        return channel_maps(features, gradients[..., 0, 0])
+    return torch.einsum('nkdij,ndij->nkij', gradients, features).clamp_(min=0)
+
+
+def bag_cams(features: Tensor, gradients: Tensor) -> Tensor:
+    r"""BagCAMs (Zhu et al., ECCV 2022, arXiv 2207.07818): the gradient at every location is a localizer of its own.
+
+    .. math:: M_{ij} = \sum_d \mathrm{ReLU}\big((1 + \tfrac{1}{hw} \sum_{ab} g_{d,ab} f_{d,ab})\, g_{d,ij} f_{d,ij}\big)
+
+    with g the gradient of the log-probability of the class, so that all localizers are weighted by that probability:
+    the form in which the authors release it.
+
+    >>> bag_cams(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[[4.0, -1.0]]]]]))  # 1 + (4 - 3) / 2 = 1.5
+    tensor([[[[6., 0.]]]])
+    """
+    _check(features, gradients)
+    if gradients.shape[3:] == (1, 1):
+        slopes = gradients[..., 0, 0]
+        slopes = (1 + slopes * features.mean((2, 3))[:, None]) * slopes
+        # ReLU(a f) is ReLU(a) ReLU(f) + ReLU(-a) ReLU(-f): nothing of size K·D·h·w is built.
+        maps = channel_maps(features.clamp(min=0), slopes.clamp(min=0))
+        return maps + channel_maps((-features).clamp(min=0), (-slopes).clamp(min=0))
+    answers = gradients * features[:, None]
+    return (answers * (1 + answers.mean((3, 4), keepdim=True))).clamp_(min=0).sum(2)
+
+
 def channel_masks(features: Tensor, size: tuple[int, int], align_corners: bool = False, eps: float = 1e-8) -> Tensor:
     """Every channel up-sampled (bilinear) to the image and min-max normalised: Score-CAM's masks.
 
