@@ -176,6 +176,10 @@ class FeatureReader:
         with hooked([handle]), frozen(self.loaded.model), torch.no_grad():
             return np.stack(self.loaded.each(images, read))
 
+    def gap_vectors(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """(N, D) means of the last feature map over its locations, whatever the network pools by."""
+        return np.stack([one.maps.mean((1, 2)) for one in self.feature_maps(images)])
+
     def feature_maps(self, images: Sequence[np.ndarray]) -> list[PlacedMaps]:
         """A (D, h, w) feature map of each image."""
 
@@ -248,13 +252,17 @@ def by_truth(reader: FeatureReader, batch: Sequence[Photo]) -> list[np.ndarray]:
 CROPS: dict[str, Callable] = {'full image': full, 'crop by the CAM box': by_cam, 'crop by the true box': by_truth}
 
 
+#: Which vectors of an image a probe learns from: what the classifier reads, or global average pooling.
+VECTORS: dict[str, Callable] = {'classifier': FeatureReader.vectors, 'gap': FeatureReader.gap_vectors}
+
+
 def dataset_features(
-    reader: FeatureReader, items: Iterable[Photo], view: Callable = full, batch_size: int = 32
+    reader: FeatureReader, items: Iterable[Photo], view: Callable = full, batch_size: int = 32, kind: str = 'classifier'
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D) features and (N,) first labels of a data set, seen through one of :data:`CROPS`."""
+    """(N, D) features (of :data:`VECTORS`) and (N,) first labels of a data set, seen through one of :data:`CROPS`."""
     features, labels = [], []
     for batch in batches(items, batch_size):
-        features.append(reader.vectors(view(reader, batch)))
+        features.append(VECTORS[kind](reader, view(reader, batch)))
         labels += [int(photo.labels[0]) for photo in batch]
     if not features:
         raise ValueError('the data set is empty: nothing to read features of')

@@ -71,6 +71,39 @@ def test_linear_probe_and_crops_print_what_the_library_gives(run, monkeypatch, c
     assert figures['full image'] == f'{expected:.2f}'
 
 
+def test_probe_of_several_features_gives_a_table(run, monkeypatch, capsys):
+    pytest.importorskip('sklearn', reason='scikit-learn is not installed')
+    folder, reader, sets = run
+    features = [dataset_features(reader, photos(sets[split]), kind='gap') for split in ('train', 'test')]
+    np.testing.assert_allclose(features[0][0], dataset_features(reader, photos(sets['train']))[0], atol=1e-4)
+    words = ('--weights', folder / 'w.pth', '--data', folder / 'c.py', '--features', 'classifier', 'gap')
+    out = call(monkeypatch, capsys, 'analysis_tools/linear_probe.py', folder / 'c.py', *words)
+    expected = f'{linear_svm(*features):.2f}'
+    assert re.findall(r'c\s+│ (classifier|gap)\s+│ 1 │ ([\d.]+)', out) == [('classifier', expected), ('gap', expected)]
+
+
+def test_concepts_of_a_csv(run, tmp_path, monkeypatch, capsys):
+    pytest.importorskip('sklearn', reason='scikit-learn is not installed')
+    folder, _, sets = run
+    rows = ['image,concepts,objects']
+    for i, photo in enumerate(photos(sets['test'])):
+        cv2.imwrite(str(tmp_path / f'{i}.png'), photo.image[..., ::-1])
+        rows.append(f'{i}.png,{"text" if i < 4 else ""},sign 0 0 64 64')
+    (tmp_path / 'c.csv').write_text('\n'.join(rows))
+    words = ('--weights', folder / 'w.pth', '--csv', tmp_path / 'c.csv', '--images', tmp_path)
+    out = call(
+        monkeypatch, capsys, 'analysis_tools/pattern_discovery.py', folder / 'c.py', *words,
+        '--out', tmp_path / 'c.json', '--pictures', tmp_path / 'pictures',
+    )  # fmt: skip
+    written = json.loads((tmp_path / 'c.json').read_text())
+    assert set(written) == {'text'}
+    assert sorted(Path(path).name for path in written['text']['best']) == [f'{i}.png' for i in range(4)]
+    assert written['text']['objects'][0]['label'] == 'sign'
+    assert written['text']['objects'][0]['share'] == pytest.approx(1)
+    assert 'text' in out
+    assert cv2.imread(str(tmp_path / 'pictures/text.png')) is not None
+
+
 def test_pattern_discovery_and_class_units(run, monkeypatch, capsys):
     folder, reader, sets = run
     weights = ('--weights', folder / 'w.pth')
