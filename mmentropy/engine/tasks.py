@@ -23,6 +23,7 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ import cv2
 import torch
 
 from mmentropy.command_line import LAUNCHER_ENV
+from mmentropy.processes import die_with_parent
 from mmentropy.safe_files import load_json, write_whole
 
 LAUNCHERS = ('none', 'torchrun', 'slurm', 'ray')
@@ -285,8 +287,10 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _start(task: _Task) -> None:
+def _start(task: _Task, parent: int) -> None:
     global _task
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     _task = task
     one_thread()
 
@@ -304,7 +308,7 @@ def _by_processes(task: _Task, todo: dict[str, Any], workers: Workers) -> Iterat
             yield name, task.do(name, argument)
         return
     try:
-        with ProcessPoolExecutor(workers.jobs, workers.context or _fork(), _start, (task,)) as pool:
+        with ProcessPoolExecutor(workers.jobs, workers.context or _fork(), _start, (task, os.getpid())) as pool:
             waiting, queue = set(), iter(todo.items())
             while True:
                 for name, argument in queue:  # two for each process: none waits, and a fault is not behind thousands

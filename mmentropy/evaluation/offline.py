@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 
+from mmentropy.engine.tasks import Workers, read_records, remove_records, run_tasks
 from mmentropy.processes import die_with_parent
 from mmentropy.safe_files import load_npz, written_whole
 
@@ -30,6 +31,8 @@ from .map_files import MapBytes, MapFolder, OneMap, Truths, truth_digest, with_m
 #: What a bad image may raise; anything else is a bug and stops the run.
 IMAGE_ERRORS = (ValueError, KeyError, OSError)
 CHUNK = 32
+#: About so many parts an evaluation by many machines has.
+SHARDS = 512
 #: Raised when the names of the metrics' counts change: a state of before is not gone on with.
 COUNTS = 3
 
@@ -67,6 +70,30 @@ class Outcome:
         self.faults += other.faults
         self.images += other.images
         self.inputs += other.inputs
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON has it, to the digit.
+
+        >>> Outcome.from_plain(Outcome(images=3).to_plain(), 'a.json').images
+        3
+        """
+        counts = [{name: np.asarray(value).tolist() for name, value in one.items()} for one in self.counts]
+        return {**{own.name: getattr(self, own.name) for own in fields(self)}, 'counts': counts}
+
+    @classmethod
+    def from_plain(cls, plain: Any, name: str) -> Outcome:
+        """The opposite of :meth:`to_plain`; ``name`` is what an error calls it.
+
+        Raises:
+            ValueError: if it holds something else.
+        """
+        try:
+            counts = [{key: np.array(value, np.int64) for key, value in one.items()} for one in plain['counts']]
+            rows = [(int(index), dict(row)) for index, row in plain['rows']]
+            faults, inputs = ([(first, second) for first, second in plain[key]] for key in ('faults', 'inputs'))
+            return cls(counts, rows, faults, int(plain['images']), inputs)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f'{name} is no record of an evaluation ({error}); remove it') from None
 
 
 @dataclass
@@ -147,6 +174,7 @@ class MapEvaluation:
         state: str | Path | None = None,
         settings: Any = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
+        workers: Workers | None = None,
     ) -> Outcome:
         """Evaluate all images.
 
@@ -157,6 +185,8 @@ class MapEvaluation:
                 written with.
             settings: anything that prints the same for the same evaluation.
             progress: called with the number of images done and their total.
+            workers: processes of many machines that a launcher started, see :mod:`mmentropy.engine.tasks`; ``state`` is
+                then a folder, which all of them see.
 
         Returns:
             Counts, rows in the order of the ids, and faults in the order of the ids, strangers last.
@@ -164,9 +194,11 @@ class MapEvaluation:
         Raises:
             ChildProcessError: if the system ended one of the processes; what is done is in the state.
         """
+        if workers is not None and workers.launcher != 'none':
+            return self._with_strangers(self._run_spread(workers, state, settings, progress))
         total = len(self.truths.ids)
         chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-        key = hashlib.sha256(repr((COUNTS, self.truths.ids, settings)).encode()).hexdigest()
+        key = self._key(settings)
         self._keeps_state = state is not None
         done, outcome = _load_state(state, key)
         if not all(0 <= i < len(chunks) for i in done) or not self._same_inputs(outcome):
@@ -194,6 +226,13 @@ class MapEvaluation:
             ) from None
         if state is not None:
             Path(state).unlink(missing_ok=True)
+        return self._with_strangers(outcome)
+
+    def _key(self, settings: Any) -> str:
+        return hashlib.sha256(repr((COUNTS, self.truths.ids, settings)).encode()).hexdigest()
+
+    def _with_strangers(self, outcome: Outcome) -> Outcome:
+        """In the order of the ids, with what belongs to none of them."""
         place = {image_id: i for i, image_id in enumerate(self.truths.ids)}
         outcome.rows.sort(key=lambda row: row[0])
         outcome.faults.sort(key=lambda fault: place[fault[0]])
@@ -204,6 +243,42 @@ class MapEvaluation:
             (name, 'predicted, but not in the metadata') for name in self.predictions or () if name not in known
         ]
         return outcome
+
+    def _run_spread(
+        self, workers: Workers, folder: str | Path | None, settings: Any, progress: Callable[[int, int], None]
+    ) -> Outcome:
+        """Shards of images as tasks; a rank other than the first gets its own share alone."""
+        if folder is None:
+            raise ValueError('an evaluation by many machines needs a folder for its records; name the output')
+        total, key = len(self.truths.ids), self._key(settings)
+        size = CHUNK * max(1, total // (CHUNK * SHARDS))
+        starts = range(0, total, size)
+        shards = {f'images{first}-{min(first + size, total)}': (first, min(first + size, total)) for first in starts}
+        self._keeps_state = True
+        if workers.is_first:
+            self._drop_changed(Path(folder), key, shards)
+        results = run_tasks(
+            _PartOf(self),
+            shards,
+            folder,
+            key,
+            workers,
+            lambda done, _: progress(min(done * size, total), total),
+            wait_for_all=False,
+        )
+        outcome = Outcome()
+        for name, result in results.items():
+            outcome.add(Outcome.from_plain(result, f'{folder}/{name}.json'))
+        if workers.is_first:
+            remove_records(folder, shards)
+        return outcome
+
+    def _drop_changed(self, folder: Path, key: str, shards: dict[str, tuple[int, int]]) -> None:
+        """Remove the records of an earlier run whose maps or ground truths have changed since."""
+        for name, result in read_records(folder, key, shards).items():
+            if not self._same_inputs(Outcome.from_plain(result, f'{folder}/{name}.json')):
+                print(f'{folder}: maps or ground truths of {name} have changed since: evaluated anew', file=sys.stderr)
+                (folder / f'{name}.json').unlink()
 
     def _same_inputs(self, outcome: Outcome) -> bool:
         """Whether the images of an earlier run are still made of what they were then."""
@@ -234,6 +309,19 @@ class MapEvaluation:
                 ready, _ = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in ready:
                     yield waiting.pop(future), future.result()
+
+
+@dataclass(frozen=True)
+class _PartOf:
+    """The work of one shard: images from one to before another."""
+
+    evaluation: MapEvaluation
+
+    def __call__(self, bounds: tuple[int, int]) -> dict[str, Any]:
+        outcome = Outcome()
+        for first in range(bounds[0], bounds[1], CHUNK):
+            outcome.add(self.evaluation.images(range(first, min(first + CHUNK, bounds[1]))))
+        return outcome.to_plain()
 
 
 _evaluation: MapEvaluation | None = None

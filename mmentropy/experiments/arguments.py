@@ -19,7 +19,7 @@ LOSSES = {
 
 def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which maps, against which ground truths, and how to run."""
-    parser.add_argument('maps', help='folder of <image_id>.npy, .npz or .png')
+    parser.add_argument('maps', help='folder of <image_id>.npy, .npz or .png, or of tar shards of them')
     parser.add_argument('--predictions', metavar='CSV', help='rows image_id,best,second,…: for Top-1 and Top-5')
     parser.add_argument(
         '--grid',
@@ -30,6 +30,13 @@ def add_map_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--allow-missing', action='store_true', help='exit with 0 in spite of faulty images')
     parser.add_argument('--no-resume', action='store_true', help='start anew where an earlier run was interrupted')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'torchrun', 'slurm', 'ray'],
+        default='none',
+        help='who works: processes of this machine (default), the ranks that torchrun or srun has started with this '
+        'command, or the Ray cluster at RAY_ADDRESS',
+    )
     add_truth_arguments(parser)
 
 

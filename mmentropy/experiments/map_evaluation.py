@@ -11,6 +11,7 @@ from typing import Any
 
 from mmentropy import __version__
 from mmentropy.engine.model_loading import height_and_width
+from mmentropy.engine.tasks import Workers, remove_records
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
 
@@ -45,21 +46,41 @@ def truths_of(args: argparse.Namespace) -> Truths:
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     """The arguments that decide the figures, as they go into the JSON."""
-    return {key: value for key, value in vars(args).items() if key not in ('jobs', 'allow_missing', 'no_resume', 'out')}
+    others = ('jobs', 'launcher', 'allow_missing', 'no_resume', 'out')
+    return {key: value for key, value in vars(args).items() if key not in others}
 
 
 def run_with_progress(evaluation: MapEvaluation, args: argparse.Namespace, out: Path | None) -> Outcome:
-    """Run over all cores with a progress bar; an interrupted run leaves ``<out>.state`` and goes on from there."""
+    """Run over all cores with a progress bar; an interrupted run leaves ``<out>.state`` and goes on from there.
+
+    With a ``--launcher`` this is the folder ``<out>.records``; a rank other than the first ends here when its share is
+    done.
+    """
     from mmentropy.engine.progress import progress_bar
 
-    state = None if out is None else out.with_name(f'{out.name}.state')
+    workers = Workers.of(getattr(args, 'launcher', 'none'), args.jobs)
+    state = None if out is None else out.with_name(f'{out.name}.{"state" if workers.launcher == "none" else "records"}')
     if state is not None and args.no_resume:
-        state.unlink(missing_ok=True)
+        if workers.world > 1:
+            raise ValueError(f'--no-resume cannot be told to many ranks at once; remove {state} before you start them')
+        _remove_state(state)
     files = [getattr(args, name, None) for name in ('predictions', 'threshold_from')]
     settings = (__version__, settings_of(args), _config_text(args), [_digest(path) for path in files])
+    if not workers.is_first:
+        evaluation.run(args.jobs, state, settings, workers=workers)
+        raise SystemExit(0)
     with progress_bar() as bar:
         task = bar.add_task('evaluate', total=len(evaluation.truths.ids))
-        return evaluation.run(args.jobs, state, settings, lambda done, _: bar.update(task, completed=done))
+        told = lambda done, _: bar.update(task, completed=done)  # noqa: E731
+        return evaluation.run(args.jobs, state, settings, told, workers)
+
+
+def _remove_state(state: Path) -> None:
+    """Forget an interrupted run: its file, or the folder of its records, in which nothing else is touched."""
+    if state.is_dir():
+        remove_records(state, [path.stem for path in state.glob('images*.json')])
+    else:
+        state.unlink(missing_ok=True)
 
 
 def report_faults(outcome: Outcome, allow_missing: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import time
 from pathlib import Path
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 from samples import evaluate, make_samples
 
-from mmentropy.evaluation import BoxLocalizationMetric, EntropyMetric
+from mmentropy.engine.tasks import Workers
+from mmentropy.evaluation import BoxLocalizationMetric, EntropyMetric, offline
 from mmentropy.evaluation.map_files import MapFolder, OneMap, StoredMaps, read_map, read_predictions, with_map
-from mmentropy.evaluation.offline import CHUNK, MapEvaluation
+from mmentropy.evaluation.offline import CHUNK, MapEvaluation, Outcome
 
 TINY = {'eval_size': 32, 'cam_interval': 0.02}
 NUMBER = 3 * CHUNK + 5
@@ -345,3 +347,79 @@ def alive(pid: int) -> bool:
         return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def spread(folder: Path, records: Path, metric: BoxLocalizationMetric, workers: Workers, said=None) -> Outcome:
+    truths = Samples()
+    evaluation = MapEvaluation(truths, MapFolder(folder, truths.ids), [metric])
+    evaluation.row = lambda sample: {'name': sample['img_path']}
+    outcome = evaluation.run(1, records, 'a', workers=workers)
+    if said is not None:
+        said.put((workers.rank, outcome.to_plain()))
+    return outcome
+
+
+class KilledLate(BoxLocalizationMetric):
+    """Ends its process in the second chunk."""
+
+    def count(self, sample: dict) -> dict:
+        if sample['img_path'] == f'image_{CHUNK + 20}.jpg':
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().count(sample)
+
+
+def test_ranks_of_which_one_is_killed_count_as_one_process_does(folder, tmp_path):
+    """Each has its shards; those that a killed rank leaves are done by the first."""
+    (folder / 'image_40.npz').unlink()
+    alone = spread(folder, None, BoxLocalizationMetric(**TINY), Workers())
+    context = multiprocessing.get_context('fork')
+    said, processes = context.SimpleQueue(), []
+    for rank in range(2):
+        metric = (KilledLate if rank else BoxLocalizationMetric)(**TINY)
+        workers = Workers('slurm', 1, rank, 2, patience=2.0)
+        processes.append(context.Process(target=spread, args=(folder, tmp_path / 'r', metric, workers, said)))
+        processes[-1].start()
+    rank, plain = said.get()
+    for process in processes:
+        process.join()
+    assert rank == 0
+    outcome = Outcome.from_plain(plain, 'test')
+    assert figures_of(outcome) == figures_of(alone)
+    assert {name: value.tolist() for name, value in outcome.counts[0].items()} == {
+        name: value.tolist() for name, value in alone.counts[0].items()
+    }
+    assert (outcome.rows, outcome.faults, outcome.images) == (alone.rows, alone.faults, alone.images)
+    assert len(outcome.faults) == 1
+    assert not (tmp_path / 'r').exists()
+
+
+def test_records_of_changed_maps_are_not_used(folder, tmp_path, capsys):
+    """One rank of two has done its share; a map of it is replaced: that shard is evaluated again, the other is not."""
+    metric = BoxLocalizationMetric(**TINY)
+    spread(folder, tmp_path / 'r', metric, Workers('slurm', 1, 1, 2))
+    done = sorted(path.name for path in (tmp_path / 'r').glob('*.json'))
+    assert done == [f'images{CHUNK}-{2 * CHUNK}.json', f'images{3 * CHUNK}-{NUMBER}.json']
+    np.save(folder / f'image_{CHUNK + 1}.jpg.npy', np.eye(9))
+    outcome = spread(folder, tmp_path / 'r', metric, Workers('slurm', 1, 0, 2, patience=0.1))
+    assert f'of images{CHUNK}-{2 * CHUNK} have changed since: evaluated anew' in capsys.readouterr().err
+    assert figures_of(outcome) == figures_of(spread(folder, None, metric, Workers()))
+
+
+def test_the_work_of_a_shard_travels(folder):
+    """To another machine it is pickled, with truths, index and metrics."""
+    truths = Samples()
+    evaluation = MapEvaluation(truths, MapFolder(folder, truths.ids), [BoxLocalizationMetric(**TINY)])
+    work = pickle.loads(pickle.dumps(offline._PartOf(evaluation)))
+    assert work((0, 40)) == offline._PartOf(evaluation)((0, 40))
+    assert work((0, 40))['images'] == 40
+
+
+@pytest.mark.parametrize('plain', [None, [], {}, {'counts': [1]}, {'counts': [], 'rows': [[1]], 'faults': []}])
+def test_what_is_no_record_of_an_evaluation(plain):
+    with pytest.raises(ValueError, match=r'x\.json is no record of an evaluation .*; remove it'):
+        Outcome.from_plain(plain, 'x.json')
+
+
+def test_many_machines_need_a_folder():
+    with pytest.raises(ValueError, match='needs a folder for its records'):
+        MapEvaluation(Samples(3), OneMap(np.eye(9)), []).run(workers=Workers('slurm', 1, 0, 2))
