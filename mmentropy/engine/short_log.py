@@ -10,12 +10,12 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-#: How the hundreds of lines begin that mmengine logs before a run.
-DUMPS = ('System environment:', 'Config:', 'Hooks will be executed')
+#: How the hundreds of lines begin that mmengine logs before a run, and what it says of its own code.
+DUMPS = ('System environment:', 'Config:', 'Hooks will be executed', '"FileClient" will be deprecated')
 
 
 def without_dumps(record: logging.LogRecord) -> bool:
-    """Whether a record is for the terminal: all but environment, configuration and the order of hooks.
+    """Whether a record is for the terminal: all but environment, configuration, hooks, and mmengine's own affairs.
 
     >>> without_dumps(logging.LogRecord('run', logging.INFO, '', 1, 'Config:\\nmodel = dict()', None, None))
     False
