@@ -4,13 +4,18 @@
 Every stage is a command of its own: ``--stages crf`` runs that one alone.
 """
 
+from __future__ import annotations
+
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
-from mmentropy.engine.tasks import LAUNCHERS, Workers
+from mmentropy.command_line import TASK_LAUNCHERS, add_config_options, one_sentence_errors, positive_int
 from mmentropy.processes import children_die_with_us
+
+if TYPE_CHECKING:
+    from mmentropy.engine.tasks import Workers
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dry-run', action='store_true', help='measure a few images and steps, print the plan')
     parser.add_argument('--jobs', type=positive_int, default=1, help='processes of the stages that work image by image')
     parser.add_argument('--shard', metavar='I/N', help='the I-th of N processes that work in this folder, I from 0')
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='who has started the processes')
+    parser.add_argument('--launcher', choices=TASK_LAUNCHERS, default='none', help='who has started the processes')
     parser.add_argument('--seed', type=int, help='of the random numbers of every training')
     parser.add_argument('--data-root', help="folder in the layout of VOC2012, in place of the config's")
     parser.add_argument('--device', help='of the networks (default: the GPU where there is one)')
@@ -49,6 +54,8 @@ def parse_args() -> argparse.Namespace:
 
 def choose_workers(args: argparse.Namespace) -> Workers:
     """Who works: a launcher's processes, or ``--shard I/N``."""
+    from mmentropy.engine.tasks import Workers
+
     if args.shard is None:
         return Workers.of(args.launcher, args.jobs)
     part, _, parts = args.shard.partition('/')

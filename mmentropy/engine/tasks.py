@@ -38,11 +38,11 @@ from typing import Any
 import cv2
 import torch
 
-from mmentropy.command_line import LAUNCHER_ENV
+from mmentropy.command_line import LAUNCHER_ENV, TASK_LAUNCHERS
 from mmentropy.processes import die_with_parent
 from mmentropy.safe_files import load_json, write_whole
 
-LAUNCHERS = ('none', 'torchrun', 'slurm', 'ray')
+LAUNCHERS = TASK_LAUNCHERS
 #: Where torchrun and srun leave rank and number of processes.
 RANK_ENV = {'torchrun': LAUNCHER_ENV['pytorch'][:2], 'slurm': LAUNCHER_ENV['slurm'][:2]}
 #: A record's file is named by its shard: one plain file name.
