@@ -98,6 +98,19 @@ def write_whole(path: str | Path, data: bytes | str, advice: str = ADVICE) -> No
         partial.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def file_digest(path: str | Path) -> str:
+    """Hash of a file's bytes: what tells one content from another, whatever name and times say.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    content = hashlib.blake2b(digest_size=12)
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            content.update(chunk)
+    return content.hexdigest()
+
+
 def remove_partial(folder: Path, below: bool = False) -> None:
     """Remove what a killed process of this machine left unfinished; other processes' work stays.
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import platform
@@ -11,7 +12,7 @@ import signal
 import numpy as np
 import pytest
 
-from mmentropy.safe_files import DiskFullError, load_arrays, remove_partial, write_whole, written_whole
+from mmentropy.safe_files import DiskFullError, file_digest, load_arrays, remove_partial, write_whole, written_whole
 
 
 def names(folder) -> list[str]:
@@ -141,3 +142,11 @@ def test_encrypted_and_oddly_compressed_archives_are_one_sentence(tmp_path, offs
     (tmp_path / 'a.npz').write_bytes(data)
     with pytest.raises(ValueError, match=rf'^.*a\.npz cannot be read \(.*{told}.*\); write it again$'):
         load_arrays(tmp_path / 'a.npz')
+
+
+def test_a_digest_is_of_the_bytes(tmp_path):
+    data = bytes(3 << 20)
+    (tmp_path / 'a').write_bytes(data)
+    (tmp_path / 'b').write_bytes(data)
+    expected = hashlib.blake2b(data, digest_size=12).hexdigest()
+    assert file_digest(tmp_path / 'a') == file_digest(tmp_path / 'b') == expected

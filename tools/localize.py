@@ -72,14 +72,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmentropy.apis import Localizer
-    from mmentropy.apis.images import iterate_images
+    from mmentropy.apis.images import name_images
     from mmentropy.apis.localizer import READING
-    from mmentropy.apis.writing import ResultWriter
+    from mmentropy.apis.writing import ResultWriter, content_of
     from mmentropy.engine.model_loading import height_and_width
     from mmentropy.engine.progress import progress_bar
 
     warnings.filterwarnings('ignore')  # of the hosts, at import
-    sources = dict(item for path in args.images for item in iterate_images(path))
+    sources = name_images(args.images)
     size = args.input_size and height_and_width(args.input_size, '--input-size')
     localizer = Localizer(
         args.model,
@@ -101,20 +101,22 @@ def main() -> None:
     options = (classes, args.method, args.box, args.threshold, args.topk)
     views = (args.target_layer, args.scales, args.flip, args.as_stored, args.normalize)
     reading = args.reading or f"the model's or {READING}"
-    settings = repr((args.model, args.weights, size, *views, reading, args.grid, options))
+    # By content: a config, or weights under the same name, may be others today.
+    made_by = [content_of(part) for part in (args.model, args.weights)]
+    settings = repr((*made_by, size, *views, reading, args.grid, options))
     writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, not args.as_stored)
-    results = {} if args.again else {name: writer.done(name) for name in sources}
+    results = {} if args.again else {name: writer.done(name, source) for name, source in sources.items()}
     todo = [name for name in sources if results.get(name) is None]
     failed = []
     with progress_bar() as bar:
         stream = localizer.stream([sources[name] for name in todo], *options, normalize=args.normalize)
         for result, name in zip(bar.track(stream, total=len(todo), description='localising'), todo):
             result.name = name
-            if result.error:
-                failed.append(result.error)
-                bar.console.print(result.error, markup=False, highlight=False, soft_wrap=True)
+            problem = result.error or writer.write_or_tell(result, sources[name])
+            if problem:
+                failed.append(problem)
+                bar.console.print(problem, markup=False, highlight=False, soft_wrap=True)
                 continue
-            writer.write(result, sources[name])
             results[name] = result
     for name in sources:
         if results.get(name) is not None:

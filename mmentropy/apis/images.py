@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,35 @@ def iterate_images(images: object) -> Iterator[tuple[str, Any]]:
                 yield (str(number) if name == '0' and source is item else name), source
     else:
         raise ValueError(f'images are a path, a folder, arrays or PIL images, got {type(images).__name__}')
+
+
+def name_images(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Name → file of all images of files and folders; every file has a name of its own.
+
+    A name is the path below its folder, as :func:`iterate_images` gives it. Where two files would share one, the name
+    of the folder that was given stands before it.
+
+    Raises:
+        FileNotFoundError: as :func:`iterate_images`.
+        ValueError: if two files share a name even so.
+
+    >>> for folder in ('left', 'right'):
+    ...     Path(folder).mkdir()
+    ...     Image.new('RGB', (4, 4)).save(f'{folder}/1.png')
+    >>> sorted(name_images(['left', 'right']))
+    ['left/1.png', 'right/1.png']
+    """
+    found = [(Path(path), name, source) for path in paths for name, source in iterate_images(path)]
+    once = {source.resolve(): (path, name, source) for path, name, source in reversed(found)}
+    counts = Counter(name for _, name, _ in once.values())
+    named: dict[str, Path] = {}
+    for path, name, source in reversed(once.values()):
+        if counts[name] > 1:
+            name = f'{(path if path.is_dir() else path.parent).resolve().name}/{name}'
+        if name in named:
+            raise ValueError(f'{named[name]} and {source} would both be called {name}; give a folder that holds both')
+        named[name] = source
+    return named
 
 
 def count_images(images: object) -> int | None:

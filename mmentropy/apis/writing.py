@@ -12,10 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from mmentropy.engine.startup import load_config
 from mmentropy.image_files import read_image
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.overlay import blend_map
-from mmentropy.safe_files import load_npz, remove_partial, write_whole
+from mmentropy.safe_files import DiskFullError, file_digest, load_npz, remove_partial, write_whole
 
 from .localizer import Localization
 
@@ -73,14 +74,21 @@ class ResultWriter:
         parts = [part for part in Path(name).parts if part not in ('..', '/', os.sep)]
         return self.out_dir / kind / Path(*parts[:-1]) / (parts[-1] + suffix)
 
-    def done(self, name: str) -> Localization | None:
-        """The result that an earlier run wrote whole and with the same settings, or None."""
+    def done(self, name: str, source: str | Path | None = None) -> Localization | None:
+        """The result that an earlier run wrote whole, with the same settings and of the same image, or None.
+
+        Args:
+            name: of the image.
+            source: its file, whose content is compared with that which was localised.
+        """
         path = self.path('maps', name, '.npz')
         if not path.is_file():
             return None
         try:
             stored = load_npz(path)
-            if str(stored['settings']) != self.settings:
+            if str(stored['settings']) != self.settings or not self._has_pictures(name, stored['labels'].tolist()):
+                return None
+            if source is not None and str(stored['source']) != file_digest(source):
                 return None
             boxes, counts = stored['boxes'], stored['box_counts']
             return Localization(
@@ -96,8 +104,14 @@ class ResultWriter:
                 ranking=stored['ranking'],
                 grid=MapGrid.from_array(stored['grid']) if 'grid' in stored else HALF_PIXEL,
             )
-        except (KeyError, ValueError, TypeError):  # damaged: written again
+        except (KeyError, ValueError, TypeError, OSError):  # damaged: written again
             return None
+
+    def _has_pictures(self, name: str, labels: list[int]) -> bool:
+        """Whether what is asked for beside the maps is there as well; an earlier run may not have been asked for it."""
+        suffixes = {'overlays': '.jpg', 'masks': '.png'}
+        wanted = [(kind, suffix) for kind, suffix in suffixes.items() if kind in self.kinds]
+        return all(self.path(kind, name, f'.{label}{suffix}').is_file() for kind, suffix in wanted for label in labels)
 
     def write(self, result: Localization, source: object) -> None:
         """Write what was asked for of one image; ``source`` is what :func:`read_image` reads it from."""
@@ -123,9 +137,20 @@ class ResultWriter:
                 normalize=result.normalize,
                 ranking=result.ranking,
                 settings=self.settings,
+                source=file_digest(source) if isinstance(source, str | Path) else '',
                 **grid,
             )
             write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())
+
+    def write_or_tell(self, result: Localization, source: object) -> str | None:
+        """:meth:`write`; the sentence of what only this image has wrong, a name too long for the disk, say."""
+        try:
+            self.write(result, source)
+        except DiskFullError:
+            raise
+        except OSError as error:
+            return f'{result.name}: its results cannot be written ({error.strerror})'
+        return None
 
     def _write_overlays(self, result: Localization, image: np.ndarray) -> None:
         # Imported here: the panels bring Pillow's fonts and matplotlib's data path with them.
@@ -173,9 +198,23 @@ class ResultWriter:
             'annotations': self.annotations,
             'categories': [{'id': label, 'name': name} for label, name in names.items()],
         }
-        write_whole(self.out_dir / 'boxes.json', json.dumps(content, ensure_ascii=False).encode())
+        # A name that is no UTF-8 has lone surrogates, which become JSON's own escapes.
+        text = json.dumps(content, ensure_ascii=False).encode(errors='backslashreplace')
+        write_whole(self.out_dir / 'boxes.json', text)
 
 
 def _threshold(stored: np.ndarray) -> float | str:
     """A share, or a rule's name, from a file."""
     return str(stored) if stored.dtype.kind == 'U' else float(stored)
+
+
+def content_of(part: str | None) -> str | None:
+    """What stands for a model or its weights among the settings: a file's content, or the name of what is no file.
+
+    A config counts with all that it inherits.
+    """
+    if part is None or not Path(part).is_file():
+        return part
+    if part.endswith('.py'):
+        return str(load_config(part)._cfg_dict.to_dict())
+    return file_digest(part)

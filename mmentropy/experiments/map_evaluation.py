@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mmentropy.engine.model_loading import height_and_width
 from mmentropy.engine.tasks import Workers, remove_records
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
+from mmentropy.safe_files import file_digest
 
 #: Faults that are listed one by one on the terminal; all of them are in the JSON.
 LISTED = 40
@@ -101,7 +101,7 @@ def _digest(path: str | None) -> str | None:
     """Hash of a file that decides figures, so that a run is not resumed with another."""
     if path is None or not Path(path).is_file():
         return None
-    return hashlib.blake2b(Path(path).read_bytes(), digest_size=12).hexdigest()
+    return file_digest(path)
 
 
 def _config_text(args: argparse.Namespace) -> str | None:

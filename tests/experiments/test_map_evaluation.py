@@ -9,9 +9,8 @@ import os
 import pytest
 
 from mmentropy.evaluation.offline import Outcome
+from mmentropy.experiments.arguments import add_map_arguments, add_truth_arguments
 from mmentropy.experiments.map_evaluation import (
-    add_map_arguments,
-    add_truth_arguments,
     evaluation_from,
     report_faults,
     run_with_progress,

@@ -118,9 +118,17 @@ WAYS = [
         for weights in (['--random-weights', *INIT], ['--weights', EVIL])
     ),
 ]
-#: Tools that read no weights, and two of many steps, whose readers are tested below.
+#: Tools that read no weights, and three whose readers are tested below: the stages', CLIP's, Localizer's.
 WITHOUT = {
-    *('browse_dataset.py', 'doctor.py', 'eval_maps.py', 'print_config.py', 'seg_pipeline.py', 'embed_classes.py'),
+    *(
+        'browse_dataset.py',
+        'doctor.py',
+        'eval_maps.py',
+        'print_config.py',
+        'seg_pipeline.py',
+        'embed_classes.py',
+        'explore.py',
+    ),
     *('analysis_tools/center_baseline.py', 'analysis_tools/error_analysis.py'),
     *('dataset_tools/check.py', 'dataset_tools/export_partshapes_voc.py', 'dataset_tools/prepare.py'),
 }

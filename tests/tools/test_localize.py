@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from small_classifier import CONFIG
 
+from mmentropy.engine.model_loading import load_model
 from mmentropy.safe_files import load_npz
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +86,71 @@ def test_command_line_does_the_folder_resumes_and_names_what_it_refuses(tmp_path
     assert "reading must be one of protocol, relu, certain, certain+spread, or a Reading, got 'sure'" in said
     assert 'nothing.py does not exist' in said
     assert 'Traceback' not in said
+
+
+@pytest.fixture
+def world(tmp_path) -> Path:
+    """A config, weights of it, and photos of one name in two folders."""
+    (tmp_path / 'c.py').write_text(CONFIG)
+    save_weights(tmp_path, 0)
+    rng = np.random.default_rng(0)
+    for folder in ('left', 'right'):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / folder / '1.png')
+    return tmp_path
+
+
+def save_weights(folder: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    torch.save(load_model(folder / 'c.py', device='cpu', random_weights=True).model.state_dict(), folder / 'w.pth')
+
+
+def localize(monkeypatch, world: Path, *images: Path, more: tuple = ()) -> int:
+    command = ['tools/localize.py', world / 'c.py', *images, '--weights', world / 'w.pth', '--out-dir', world / 'out']
+    return here(monkeypatch, [*command, '--input-size', 64, '--device', 'cpu', '--classes', 0, *more])
+
+
+def maps_of(world: Path) -> dict[str, np.ndarray]:
+    root = world / 'out/maps'
+    return {str(path.relative_to(root)): load_npz(path)['maps'] for path in sorted(root.rglob('*.npz'))}
+
+
+def test_maps_of_other_weights_or_another_image_are_made_again(world, monkeypatch):
+    """Under the same names; what has not changed is left alone."""
+    photos = [world / 'left', world / 'right']
+    assert localize(monkeypatch, world, *photos) == 0
+    first = maps_of(world)
+    assert list(first) == ['left/1.png.npz', 'right/1.png.npz']  # both, by their folders
+    assert not np.allclose(*first.values())
+    save_weights(world, 1)
+    assert localize(monkeypatch, world, *photos) == 0
+    second = maps_of(world)
+    assert not any(np.allclose(first[name], second[name]) for name in first)
+    old = (world / 'out/maps/right/1.png.npz').stat().st_mtime_ns
+    stamp = (world / 'left/1.png').stat()
+    Image.fromarray(np.full((48, 64, 3), 200, np.uint8)).save(world / 'left/1.png')
+    os.utime(world / 'left/1.png', ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert localize(monkeypatch, world, *photos) == 0
+    third = maps_of(world)
+    assert not np.allclose(second['left/1.png.npz'], third['left/1.png.npz'])
+    assert (world / 'out/maps/right/1.png.npz').stat().st_mtime_ns == old
+
+
+def test_what_an_earlier_run_was_not_asked_for_is_written(world, monkeypatch):
+    assert localize(monkeypatch, world, world / 'left', more=('--write', 'maps')) == 0
+    assert localize(monkeypatch, world, world / 'left', more=('--write', 'maps', 'masks')) == 0
+    assert [path.name for path in (world / 'out/masks').iterdir()] == ['1.png.0.png']
+
+
+def test_one_odd_name_does_not_stop_the_folder(world, monkeypatch, capsys):
+    """A name that is no UTF-8 is localised; one of 252 bytes leaves no room for .0.jpg and is refused, alone."""
+    odd, long = os.fsdecode(b'\xff.png'), 'x' * 248 + '.png'
+    for name in (odd, long):
+        shutil.copy(world / 'left/1.png', world / 'left' / name)
+    assert localize(monkeypatch, world, world / 'left') == 1
+    said = capsys.readouterr()
+    assert f'{long}: its results cannot be written (File name too long)' in said.out + said.err
+    assert '2 image(s)' in said.out
+    assert set(maps_of(world)) == {'1.png.npz', f'{odd}.npz'}
+    names = [image['file_name'] for image in json.loads((world / 'out/boxes.json').read_text())['images']]
+    assert sorted(names) == ['1.png', odd]
