@@ -38,7 +38,14 @@ setup(
     # .mim links to configs/, tools/ and model-index.yml: where mim and `mmentropy::` look in any OpenMMLab package.
     package_data={
         'mmentropy': [
-            *('py.typed', 'visualization/*.html', 'explore/*.html', 'experiments/*.pth', 'experiments/*.csv'),
+            *(
+                'py.typed',
+                'visualization/*.html',
+                'segmentation/*.html',
+                'explore/*.html',
+                'experiments/*.pth',
+                'experiments/*.csv',
+            ),
             '.mim/model-index.yml',
         ]
         + [f'.mim/**/*.{suffix}' for suffix in ('py', 'yml', 'sh')]

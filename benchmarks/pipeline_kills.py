@@ -209,16 +209,19 @@ def main() -> None:
     for number, kill in enumerate(KILLS, 1):
         mark = uuid.uuid4().hex
         process = start(config, killed, mark, log, kill.jobs)
-        reached = until(
-            lambda kill=kill, process=process: (
-                process.poll() is not None or len(list(killed.glob(kill.pattern))) >= kill.count
-            ),
-            args.limit,
-        )
-        aimed = kinds(mark)[kill.process] if reached and process.poll() is None else []
-        if kill.process != 'pipeline' and not aimed:
-            until(lambda kill=kill, mark=mark: bool(kinds(mark)[kill.process]), 20)
-            aimed = kinds(mark)[kill.process]
+        aimed: list[int] = []
+
+        def there(
+            kill: Kill = kill, process: subprocess.Popen = process, mark: str = mark, aimed: list = aimed
+        ) -> bool:
+            if process.poll() is not None:
+                return True
+            if len(list(killed.glob(kill.pattern))) < kill.count:
+                return False
+            aimed[:] = [process.pid] if kill.process == 'pipeline' else kinds(mark)[kill.process]
+            return bool(aimed)
+
+        until(there, args.limit)
         for target in aimed[:1]:
             os.kill(target, kill.number)
         until(lambda process=process: process.poll() is not None, 60)

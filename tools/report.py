@@ -2,7 +2,8 @@
 """One HTML page for a run: ``python tools/report.py WORK_DIR``.
 
 Reads WORK_DIR/report.npz, which a test with mmentropy.ReportHook writes. Where it is missing (or with --again), the
-run's last checkpoint is tested first, with the config that training left in WORK_DIR.
+run's last checkpoint is tested first, with the config that training left in WORK_DIR. The folder of a segmentation
+pipeline gives its stages, IoU by class, and a gallery of every step.
 """
 
 import argparse
@@ -60,11 +61,18 @@ def main() -> None:
 
     if not args.work_dir.is_dir():
         raise FileNotFoundError(f'{args.work_dir}: no such folder')
+    out = args.out or args.work_dir / 'report.html'
+    if (args.work_dir / 'manifest.json').is_file():  # of a segmentation pipeline
+        from mmentropy.segmentation.pipeline_report import pipeline_report
+
+        page = pipeline_report(args.work_dir, args.title or '', args.max_images).encode()
+        write_whole(out, page)
+        print(f'{out}: {len(page) / 1e6:.1f} MB')
+        return
     stored = args.work_dir / 'report.npz'
     if args.again or not stored.is_file():
         test(args)
     page = render_report(ReportData.load(stored), args.title or args.work_dir.resolve().name, args.threshold).encode()
-    out = args.out or args.work_dir / 'report.html'
     write_whole(out, page)
     print(f'{out}: {len(page) / 1e6:.1f} MB')
 

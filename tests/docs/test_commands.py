@@ -234,6 +234,12 @@ def check_export(command: Command, sandbox: Path, monkeypatch) -> None:
     assert all(re.match(r'(NCCL|GLOO|OMP|NUMBA|MMENTROPY)_[A-Z_]+=', word) for word in command.words[1:])
 
 
+def check_started_by(command: Command, sandbox: Path, monkeypatch) -> None:
+    """``torchrun`` and ``srun``: what they start is a tool of ours."""
+    first = next(i for i, word in enumerate(command.words) if word.endswith('.py'))
+    check_tool(command.words[first], command.words[first + 1 :], sandbox, monkeypatch)
+
+
 def check_scheduler(command: Command, sandbox: Path, monkeypatch) -> None:
     assert command.words[:2] == ['scontrol', 'requeue']
 
@@ -245,6 +251,7 @@ def check_condition(command: Command, sandbox: Path, monkeypatch) -> None:
 KINDS: dict[str, Callable] = {
     r'python': check_python,
     r'tools/\w+\.sh': check_shell_script,
+    r'torchrun|srun': check_started_by,
     r'benchmarks/\w+\.sh': check_benchmark_script,
     r'make': check_make,
     r'pip': check_pip,
