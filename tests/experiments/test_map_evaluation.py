@@ -80,7 +80,7 @@ def test_an_edited_config_and_other_predictions_are_other_settings(tmp_path):
     class Evaluation:
         truths = argparse.Namespace(ids=['a.jpg'])
 
-        def run(self, jobs, state, settings, progress):
+        def run(self, jobs, state, settings, progress, workers):
             given.append(settings)
 
     def run() -> object:
