@@ -64,6 +64,7 @@ def parse_args() -> argparse.Namespace:
         '--as-stored', action='store_true', help='do not turn images by their EXIF tag (data sets with annotations)'
     )
     parser.add_argument('--device', help='default: the GPU where there is one')
+    parser.add_argument('--shards', action='store_true', help='maps into tar archives, for very many images')
     parser.add_argument('--again', action='store_true', help='compute images again that are already there')
     return parser.parse_args()
 
@@ -104,7 +105,8 @@ def main() -> None:
     # By content: a config, or weights under the same name, may be others today.
     made_by = [content_of(part) for part in (args.model, args.weights)]
     settings = repr((*made_by, size, *views, reading, args.grid, options))
-    writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, not args.as_stored)
+    upright = not args.as_stored
+    writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, upright, args.shards)
     results = {} if args.again else {name: writer.done(name, source) for name, source in sources.items()}
     todo = [name for name in sources if results.get(name) is None]
     failed = []

@@ -16,7 +16,8 @@ from mmentropy.engine.startup import load_config
 from mmentropy.image_files import read_image
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.overlay import blend_map
-from mmentropy.safe_files import DiskFullError, file_digest, load_npz, remove_partial, write_whole
+from mmentropy.safe_files import DiskFullError, file_digest, load_npz, parse_arrays, remove_partial, write_whole
+from mmentropy.shard_files import ShardWriter
 
 from .localizer import Localization
 
@@ -45,6 +46,10 @@ class ResultWriter:
         class_names: of all classes, for the categories of ``boxes.json``.
         settings: model, method and options as text: a result that was written with others is not taken up again.
         exif: whether overlays are drawn on upright images; as the :class:`~mmentropy.apis.Localizer` read them.
+        shards: maps go into tar archives in ``maps``, for very many images; see :mod:`mmentropy.shard_files`.
+
+    Raises:
+        ValueError: where shards hold an image's result of other settings, when it is looked for.
 
     >>> writer = ResultWriter('out', kinds=('maps',))
     >>> writer.path('maps', 'cats/a.jpg', '.npz').as_posix()
@@ -58,6 +63,7 @@ class ResultWriter:
         class_names: tuple[str, ...] | None = None,
         settings: str = '',
         exif: bool = True,
+        shards: bool = False,
     ) -> None:
         unknown = set(kinds) - set(KINDS)
         if unknown:
@@ -65,6 +71,7 @@ class ResultWriter:
         self.out_dir, self.kinds, self.class_names = Path(out_dir), tuple(kinds), class_names
         self.settings, self.exif = settings, exif
         remove_partial(self.out_dir, below=True)
+        self.shards = ShardWriter(self.out_dir / 'maps').__enter__() if shards else None
         self.images: list[dict] = []
         self.annotations: list[dict] = []
         self.categories: dict[int, str] = {}
@@ -74,6 +81,9 @@ class ResultWriter:
         parts = [part for part in Path(name).parts if part not in ('..', '/', os.sep)]
         return self.out_dir / kind / Path(*parts[:-1]) / (parts[-1] + suffix)
 
+    def _in_shard(self, name: str) -> str:
+        return self.path('maps', name, '.npz').relative_to(self.out_dir / 'maps').as_posix()
+
     def done(self, name: str, source: str | Path | None = None) -> Localization | None:
         """The result that an earlier run wrote whole, with the same settings and of the same image, or None.
 
@@ -82,30 +92,23 @@ class ResultWriter:
             source: its file, whose content is compared with that which was localised.
         """
         path = self.path('maps', name, '.npz')
-        if not path.is_file():
+        member = None if self.shards is None else self.shards.members.get(self._in_shard(name))
+        if member is None and not path.is_file():
             return None
         try:
-            stored = load_npz(path)
-            if str(stored['settings']) != self.settings or not self._has_pictures(name, stored['labels'].tolist()):
+            stored = load_npz(path) if member is None else parse_arrays(member.read(), member)
+            if not isinstance(stored, dict):
                 return None
-            if source is not None and str(stored['source']) != file_digest(source):
-                return None
-            boxes, counts = stored['boxes'], stored['box_counts']
-            return Localization(
-                name,
-                tuple(stored['size'].tolist()),
-                stored['labels'],
-                tuple(stored['class_names'].tolist()),
-                stored['scores'],
-                stored['maps'],
-                np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
-                _threshold(stored['threshold']),
-                str(stored['normalize']),
-                ranking=stored['ranking'],
-                grid=MapGrid.from_array(stored['grid']) if 'grid' in stored else HALF_PIXEL,
-            )
+            same = str(stored['settings']) == self.settings
+            same = same and (source is None or str(stored['source']) == file_digest(source))
+            whole = self._has_pictures(name, stored['labels'].tolist())
         except (KeyError, ValueError, TypeError, OSError):  # damaged: written again
             return None
+        if not same and member is not None:
+            raise ValueError(
+                f'{member} was made with other settings or of another image, and shards only grow; take another folder'
+            )
+        return _result_of(name, stored) if same and whole else None
 
     def _has_pictures(self, name: str, labels: list[int]) -> bool:
         """Whether what is asked for beside the maps is there as well; an earlier run may not have been asked for it."""
@@ -140,7 +143,15 @@ class ResultWriter:
                 source=file_digest(source) if isinstance(source, str | Path) else '',
                 **grid,
             )
-            write_whole(self.path('maps', result.name, '.npz'), buffer.getvalue())
+            self._write_maps(result.name, buffer.getvalue())
+
+    def _write_maps(self, name: str, data: bytes) -> None:
+        if self.shards is None:
+            write_whole(self.path('maps', name, '.npz'), data)
+            return
+        there = self.shards.members.get(self._in_shard(name))
+        if there is None or there.read() != data:  # the same again where only a picture was missing
+            self.shards.write(self._in_shard(name), data)
 
     def write_or_tell(self, result: Localization, source: object) -> str | None:
         """:meth:`write`; the sentence of what only this image has wrong, a name too long for the disk, say."""
@@ -189,7 +200,9 @@ class ResultWriter:
                 )
 
     def close(self) -> None:
-        """Write ``boxes.json``."""
+        """Write ``boxes.json``, and close the shards."""
+        if self.shards is not None:
+            self.shards.__exit__()
         if 'boxes' not in self.kinds:
             return
         names = dict(enumerate(self.class_names)) if self.class_names else dict(sorted(self.categories.items()))
@@ -201,6 +214,27 @@ class ResultWriter:
         # A name that is no UTF-8 has lone surrogates, which become JSON's own escapes.
         text = json.dumps(content, ensure_ascii=False).encode(errors='backslashreplace')
         write_whole(self.out_dir / 'boxes.json', text)
+
+
+def _result_of(name: str, stored: dict[str, np.ndarray]) -> Localization | None:
+    """A result from its file; None where something in it is missing or damaged."""
+    try:
+        boxes, counts = stored['boxes'], stored['box_counts']
+        return Localization(
+            name,
+            tuple(stored['size'].tolist()),
+            stored['labels'],
+            tuple(stored['class_names'].tolist()),
+            stored['scores'],
+            stored['maps'],
+            np.split(boxes, np.cumsum(counts)[:-1]) if len(counts) else [],
+            _threshold(stored['threshold']),
+            str(stored['normalize']),
+            ranking=stored['ranking'],
+            grid=MapGrid.from_array(stored['grid']) if 'grid' in stored else HALF_PIXEL,
+        )
+    except (KeyError, ValueError, TypeError):  # damaged: written again
+        return None
 
 
 def _threshold(stored: np.ndarray) -> float | str:

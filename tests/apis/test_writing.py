@@ -11,6 +11,7 @@ import pytest
 
 from mmentropy.apis.localizer import Localization
 from mmentropy.apis.writing import ResultWriter
+from mmentropy.evaluation.map_files import MapFolder
 
 
 def test_files_hold_what_was_found(tmp_path):
@@ -43,3 +44,24 @@ def test_files_hold_what_was_found(tmp_path):
     assert not list(tmp_path.rglob('*.part'))
     with pytest.raises(ValueError, match='unknown kind'):
         ResultWriter(tmp_path, ('pictures',))
+
+
+def test_maps_go_into_shards_and_are_taken_up_from_there(tmp_path):
+    """What a killed run has written is there for the next one; other settings are refused, as shards only grow."""
+    cams, boxes = np.eye(4, dtype=np.float32)[None], [np.zeros((0, 4), np.float32)]
+    found = Localization('sub/x.jpg', (40, 60), np.array([3]), ('b',), np.float32([0.7]), cams, boxes)
+    killed = ResultWriter(tmp_path, ('maps',), settings='one', shards=True)
+    killed.write(found, None)
+    killed.shards._open.close()  # the lock goes with the process, the shard is not closed
+    writer = ResultWriter(tmp_path, ('maps',), settings='one', shards=True)
+    assert writer.done('other.jpg') is None
+    np.testing.assert_array_equal(writer.done('sub/x.jpg').maps, cams)
+    found.name = 'y.jpg'
+    writer.write(found, None)
+    writer.close()
+    assert sorted(path.name for path in (tmp_path / 'maps').glob('*.tar')) == ['maps-00000.tar']
+    maps = MapFolder(tmp_path / 'maps', ['sub/x.jpg', 'y.jpg'])
+    np.testing.assert_array_equal(maps.read('y.jpg').cams, cams)
+    assert (maps.read('sub/x.jpg').labels.tolist(), maps.read('sub/x.jpg').size) == ([3], (40, 60))
+    with pytest.raises(ValueError, match=r'maps-00000\.tar:sub/x\.jpg\.npz was made with other settings'):
+        ResultWriter(tmp_path, ('maps',), settings='two', shards=True).done('sub/x.jpg')
