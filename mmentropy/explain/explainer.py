@@ -22,6 +22,7 @@ from mmentropy.ops.mapping.views import View, view_size, views_of
 from .anatomy import Anatomy, dissect
 from .grids import LayerGrid
 from .layers import deepest_layer
+from .patch_affinity import patch_affinity
 from .targets import Asked, Classes, Question, Region, ScoreFunction, Target, check_function
 from .watching import frozen, hooked, last_tensor, run
 
@@ -240,7 +241,8 @@ class Explainer(ABC):
             places = self.grid(self.model, self.anatomy, images), size, self._grid(images), tuple(images.shape[2:])
             features = move_maps(features, *places)
             entropy = None if entropy is None else move_maps(entropy, *places)
-        return read_maps(maps, entropy, features, reading)
+        affinity = patch_affinity(self.model, images, size) if reading.needs_attention else None
+        return read_maps(maps, entropy, features, reading, affinity)
 
     def _location_entropy(self, features: Tensor) -> Tensor | None:
         """(N, h, w) in nats; None, said once, where the network has no logits at the locations."""

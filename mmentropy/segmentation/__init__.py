@@ -4,6 +4,7 @@
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 from mmentropy._moved import keep_old_names
 
+from .attention_refine import AttentionRefine
 from .files import ImageMaps
 from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
 from .map_stages import ClassifierMaps, ClassMaps, ForeignMaps, multi_scale_maps
@@ -26,6 +27,7 @@ keep_old_names(
 )
 
 __all__ = [
+    'AttentionRefine',
     'ClassMaps',
     'ClassifierMaps',
     'Classify',

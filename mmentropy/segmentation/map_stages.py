@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from mmentropy.explain.grids import MEASURED_IMAGES, LayerGrid, check_grid
+from mmentropy.explain.patch_affinity import patch_affinity
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map

@@ -12,6 +12,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from mmentropy.explain.grids import LastMapGrid
+from mmentropy.explain.patch_affinity import patch_affinity
 from mmentropy.models.backbones.map_backbone import last_channels, map_backbone
 from mmentropy.models.heads.cam_head import CAMHead
 from mmentropy.models.necks.score_pooling import ScorePooling
@@ -140,7 +141,10 @@ class LocalizationClassifier(ImageClassifier):
         feats = self.neck(features) if self.with_neck else features
         samples = self.head.predict(feats, data_samples, **kwargs)
         if hasattr(self.head, 'maps'):
-            self.add_maps(features[-1], samples, self.grid(self.backbone, inputs))
+            affinity = None
+            if self.reading.needs_attention:
+                affinity = patch_affinity(self.backbone, inputs, tuple(features[-1].shape[2:]))
+            self.add_maps(features[-1], samples, self.grid(self.backbone, inputs), affinity)
         return samples
 
     def train(self, mode: bool = True) -> LocalizationClassifier:
@@ -155,7 +159,13 @@ class LocalizationClassifier(ImageClassifier):
         self.grid.forget_weights()
         super()._load_from_state_dict(*args, **kwargs)
 
-    def add_maps(self, features: Tensor, samples: list[DataSample], grid: MapGrid | None = HALF_PIXEL) -> None:
+    def add_maps(
+        self,
+        features: Tensor,
+        samples: list[DataSample],
+        grid: MapGrid | None = HALF_PIXEL,
+        affinity: Tensor | None = None,
+    ) -> None:
         """Hang ``cams``, ``cam_labels``, ``entropy_map`` and ``map_grid`` on the samples of a batch."""
         wanted = [self.classes_of(sample) for sample in samples]
         longest = max(len(classes) for classes in wanted)
@@ -165,7 +175,7 @@ class LocalizationClassifier(ImageClassifier):
         for eraser in self.erasing:
             maps = eraser.fuse(maps, features, padded)
         entropies = self.head.entropy_map(features)
-        maps = read_maps(maps, entropies, features, self.reading)
+        maps = read_maps(maps, entropies, features, self.reading, affinity)
         for sample, classes, cams, entropy in zip(samples, wanted, maps, entropies):
             sample.set_field(cams[: len(classes)], CAMS)
             sample.set_field(classes, CAM_LABELS)

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+#: What may make locations alike.
+AFFINITIES = ('features', 'attention')
 #: Up to 60×60 locations each is compared with every other; above, with those in a window.
 MOST_GLOBAL = 3600
 #: Locations to each side of a window.
@@ -38,12 +40,14 @@ class Reading:
         spread: steps of the affinity; 0 spreads nothing.
         temperature: T, in nats; larger trusts uncertain locations more.
         power: p of the affinity; larger keeps to the most similar locations.
+        affinity: what makes locations alike: ``features``, or the network's own ``attention`` (of a vision
+            transformer; see :func:`attention_affinity`), which has no power.
 
     Raises:
         ValueError: for a temperature or power that is not positive, or a negative number of steps.
 
     >>> Reading.named('certain+spread')
-    Reading(relu=True, certain=True, spread=1, temperature=1.0, power=4.0)
+    Reading(relu=True, certain=True, spread=1, temperature=1.0, power=4.0, affinity='features')
     """
 
     relu: bool = False
@@ -51,6 +55,7 @@ class Reading:
     spread: int = 0
     temperature: float = 1.0
     power: float = 4.0
+    affinity: str = 'features'
 
     def __post_init__(self) -> None:
         for name in ('temperature', 'power'):
@@ -58,14 +63,16 @@ class Reading:
                 raise ValueError(f'{name} of a reading must be above 0, got {getattr(self, name)}')
         if self.spread != int(self.spread) or self.spread < 0:
             raise ValueError(f'spread of a reading is a number of steps, 0 or more, got {self.spread}')
+        if self.affinity not in AFFINITIES:
+            raise ValueError(f'affinity of a reading must be one of {AFFINITIES}, got {self.affinity!r}')
 
     @classmethod
     def named(cls, name: str) -> Reading:
         """A preset.
 
         Args:
-            name: ``protocol`` (the raw map), ``relu``, ``certain`` (relu, certain) or ``certain+spread`` (and one step
-                with p = 4).
+            name: ``protocol`` (the raw map), ``relu``, ``certain`` (relu, certain), ``certain+spread`` (and one step
+                with p = 4) or ``certain+attention`` (and one step by attention).
 
         Raises:
             ValueError: for another name.
@@ -79,7 +86,7 @@ class Reading:
         """A reading from what a config may hold: a name, a dict of the arguments, a reading, or None (the protocol's).
 
         >>> Reading.of({'relu': True}), Reading.of('protocol') == Reading.of(None)
-        (Reading(relu=True, certain=False, spread=0, temperature=1.0, power=4.0), True)
+        (Reading(relu=True, certain=False, spread=0, temperature=1.0, power=4.0, affinity='features'), True)
         """
         if value is None:
             return cls()
@@ -102,6 +109,11 @@ class Reading:
         """Whether features, or an affinity, are read."""
         return self.spread > 0
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the network's attention is read."""
+        return self.spread > 0 and self.affinity == 'attention'
+
 
 #: The presets, by name.
 READINGS = {
@@ -109,6 +121,7 @@ READINGS = {
     'relu': Reading(relu=True),
     'certain': Reading(relu=True, certain=True),
     'certain+spread': Reading(relu=True, certain=True, spread=1),
+    'certain+attention': Reading(relu=True, certain=True, spread=1, affinity='attention'),
 }
 
 
@@ -156,6 +169,8 @@ def read_maps(
         return out
     if affinity is not None:
         return _by_affinity(out, affinity, reading.spread)
+    if reading.needs_attention:
+        raise ValueError("this reading spreads by attention and needs its affinity; or use affinity='features'")
     if features is None:
         raise ValueError('this reading spreads by the similarity of features and needs them; or use spread=0')
     return spread_by_features(out, features, reading.power, reading.spread)

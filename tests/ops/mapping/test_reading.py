@@ -65,8 +65,11 @@ def brute_read(maps, entropy, features, reading, affinity=None):
 )
 def test_against_loops(reading):
     maps, entropy, features = batch(4, 5)
-    expected = brute_read(maps, entropy, features, reading)
-    assert torch.allclose(read_maps(maps, entropy, features, reading).double(), expected, atol=1e-5)
+    affinity = None
+    if reading.needs_attention:
+        affinity = torch.rand(len(maps), 20, 20).softmax(2)
+    expected = brute_read(maps, entropy, features, reading, affinity)
+    assert torch.allclose(read_maps(maps, entropy, features, reading, affinity).double(), expected, atol=1e-5)
 
 
 def test_protocol_is_the_raw_map():
@@ -159,7 +162,9 @@ def test_readings_from_configs():
         'relu': (True, False, False),
         'certain': (True, True, False),
         'certain+spread': (True, True, True),
+        'certain+attention': (True, True, True),
     }
+    assert [name for name, reading in READINGS.items() if reading.needs_attention] == ['certain+attention']
     for bad, told in (
         ('sure', 'protocol, relu, certain, certain'),
         ({'sure': True}, "no 'sure'"),
