@@ -65,7 +65,10 @@ class ClassifierMaps:
         inputs = self._inputs(images)
         features = self.model.extract_feat(inputs, stage='backbone')[-1]
         entropy = self.model.head.entropy_map(features)
-        maps = read_maps(self.model.head.maps(features), entropy, features, self.reading)
+        affinity = None
+        if self.reading.needs_attention:
+            affinity = patch_affinity(self.model.backbone, inputs, tuple(features.shape[2:]))
+        maps = read_maps(self.model.head.maps(features), entropy, features, self.reading, affinity)
         return maps, entropy, self.grid(self.model, 'backbone', inputs)
 
     def measure(self, images: Sequence[np.ndarray]) -> None:

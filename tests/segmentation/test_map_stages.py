@@ -14,7 +14,7 @@ from rough_maps import rough_maps
 from mmentropy.explain import find_grid, measured_shift
 from mmentropy.ops.certainty.entropy import location_entropy
 from mmentropy.ops.mapping.geometry import MapGrid
-from mmentropy.ops.mapping.reading import read_maps
+from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.segmentation import (
     ClassifierMaps,
     ClassMaps,
@@ -233,3 +233,19 @@ def test_foreign_formats(voc, file_format, tmp_path):
     result = stage.run(Context(tmp_path / 'run', voc, quiet=True))
     assert result['images'] == len(keys)
     assert result['mIoU'] > 50
+
+
+def test_a_transformers_maps_are_spread_by_its_attention():
+    from mmentropy.models import LocalizationClassifier
+
+    torch.manual_seed(0)
+    arch = dict(embed_dims=12, num_layers=2, num_heads=3, feedforward_channels=24)
+    backbone = dict(type='VisionTransformer', arch=arch, img_size=32, patch_size=8)
+    neck, head = dict(type='GlobalAveragePooling'), dict(type='mmentropy.CAMHead', num_classes=3)
+    reading = Reading(relu=True, spread=1, affinity='attention')
+    model = LocalizationClassifier(backbone, neck, head, map_classes='all', reading=reading)
+    images = torch.randint(0, 255, (1, 3, 32, 48), dtype=torch.uint8)
+    found = ClassifierMaps(model.eval(), reading)(images)[0]
+    inputs = model.data_preprocessor({'inputs': images.flip(1)})['inputs']
+    torch.testing.assert_close(found, model.predict(inputs)[0].cams[None])
+    assert not torch.allclose(found, ClassifierMaps(model, 'relu')(images)[0])
