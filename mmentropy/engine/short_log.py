@@ -11,7 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 #: How the hundreds of lines begin that mmengine logs before a run, and what it says of its own code.
-DUMPS = ('System environment:', 'Config:', 'Hooks will be executed', '"FileClient" will be deprecated')
+DUMPS = ('System environment:', 'Config:', 'Hooks will be executed', '"FileClient" will be', '"HardDiskBackend" is')
 
 
 def without_dumps(record: logging.LogRecord) -> bool:

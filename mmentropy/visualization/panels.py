@@ -132,7 +132,7 @@ def draw_localization_panel(
         entropy_map: (h, w) location entropy in nats; its tile's title gets the range. Left out when None.
         gt_bboxes: (n, 4) x0 y0 x1 y1, pixels of ``image``.
         pred_bboxes: the same; None takes the largest component of the normalised class map above ``threshold``.
-        titles: of the three tiles.
+        titles: of the three tiles; before the class map's ✓ or ✗ and the IoU of its box, where there is truth.
         tile: pixels of a tile's longer side.
         alpha: weight of the class map's colours.
         threshold: for the box that is read from the class map.
@@ -155,7 +155,8 @@ def draw_localization_panel(
     true, predicted = (scale_boxes(np.zeros((0, 4)) if b is None else b, size, full) for b in (gt_bboxes, pred_bboxes))
     tiles = [add_caption(widen(draw_boxes(draw_boxes(canvas, true, GT_COLOR), predicted), tile), titles[0])]
     if overlay is not None:
-        tiles.append(add_caption(widen(draw_boxes(overlay, predicted), tile), titles[1]))
+        judged = f'{mark(predicted, true)} {titles[1]}' if len(true) else titles[1]
+        tiles.append(add_caption(widen(draw_boxes(overlay, predicted), tile), judged))
     if entropy_map is not None:
         low, high = float(np.min(entropy_map)), float(np.max(entropy_map))
         colours = colorize_map(upsample_map(entropy_map, full, grid=grid), 'viridis')
