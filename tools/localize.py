@@ -2,7 +2,8 @@
 """Class maps, boxes and masks of images: ``python tools/localize.py CONFIG IMAGES... --weights CKPT --out-dir DIR``.
 
 Writes overlays/ (JPEG), boxes.json (COCO), masks/ (PNG) and maps/ (npz, raw). A file that is no image is named and the
-rest is done; the exit status is then 1. Images whose map is already there are not computed again.
+rest is done; the exit status is then 1. Images whose map is already there are not computed again. ``--compare`` draws
+several methods side by side instead, with deletion and insertion of each map.
 """
 
 import argparse
@@ -32,6 +33,23 @@ def parse_args() -> argparse.Namespace:
         '--classes', nargs='+', help='names or numbers of classes, or all (default: the best of each image)'
     )
     parser.add_argument('--topk', type=positive_int, default=1, help='classes an image without --classes')
+    parser.add_argument(
+        '--against', nargs='+', help='with one class in --classes: explain its logit less the mean of these'
+    )
+    parser.add_argument(
+        '--score-function',
+        default='logit',
+        help='what of a class is explained: logit (default), probability, log_probability, log_sigmoid, margin',
+    )
+    parser.add_argument(
+        '--region', nargs='+', help='of a segmentor: predicted, all, or a box x0 y0 x1 y1 in pixels of the image'
+    )
+    parser.add_argument(
+        '--compare',
+        nargs='+',
+        metavar='METHOD',
+        help='draw these methods side by side instead, with deletion and insertion of each: OUT_DIR/compare/NAME.jpg',
+    )
     parser.add_argument('--box', default='largest', help='largest or all boxes of a map')
     parser.add_argument(
         '--threshold',
@@ -69,6 +87,35 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def region_of(words: list[str] | None) -> str | list[float] | None:
+    """A word, or a box."""
+    if not words or len(words) == 1:
+        return words[0] if words else None
+    try:
+        box = [float(word) for word in words]
+    except ValueError:
+        box = []
+    if len(box) != 4:
+        raise ValueError(f'--region is predicted, all, or four numbers x0 y0 x1 y1, got {" ".join(words)}')
+    return box
+
+
+def compare_each(localizer, sources: dict, args: argparse.Namespace, asked: dict) -> str:
+    """One picture an image."""
+    from mmentropy.apis.side_by_side import compare_methods
+    from mmentropy.engine.progress import progress_bar
+    from mmentropy.visualization.visualizer import write_image
+
+    paths = {name: args.out_dir / 'compare' / f'{name}.jpg' for name in sources}
+    with progress_bar() as bar:
+        for name in bar.track(list(sources), description='comparing'):
+            if args.again or not paths[name].is_file():
+                path = str(paths[name])
+                options = (args.compare, 320, args.threshold, not args.as_stored)
+                write_image(path, compare_methods(localizer, sources[name], *options, **asked))
+    return f'{len(paths)} picture(s) of {len(args.compare)} methods in {args.out_dir / "compare"}'
+
+
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
@@ -96,22 +143,30 @@ def main() -> None:
         flip=args.flip,
         reading=args.reading,
         grid=args.grid,
+        score_function=args.score_function,
     )
     classes = args.classes and [int(c) if c.isdigit() else c for c in args.classes]
     classes = 'all' if classes == ['all'] else classes
-    options = (classes, args.method, args.box, args.threshold, args.topk)
+    target = args.against and localizer.difference(classes, [int(c) if c.isdigit() else c for c in args.against])
+    asked = {'classes': None if target else classes, 'targets': target or None, 'region': region_of(args.region)}
+    if args.compare:
+        print(compare_each(localizer, sources, args, asked))
+        return
+    options = (asked['classes'], args.method, args.box, args.threshold, args.topk)
     views = (args.target_layer, args.scales, args.flip, args.as_stored, args.normalize)
     reading = args.reading or f"the model's or {READING}"
+    scored = (args.score_function, args.classes, args.against, args.region)
     # By content: a config, or weights under the same name, may be others today.
     made_by = [content_of(part) for part in (args.model, args.weights)]
-    settings = repr((*made_by, size, *views, reading, args.grid, options))
+    settings = repr((*made_by, size, *views, reading, args.grid, options, scored))
     upright = not args.as_stored
     writer = ResultWriter(args.out_dir, tuple(args.write), localizer.classes, settings, upright, args.shards)
     results = {} if args.again else {name: writer.done(name, source) for name, source in sources.items()}
     todo = [name for name in sources if results.get(name) is None]
     failed = []
     with progress_bar() as bar:
-        stream = localizer.stream([sources[name] for name in todo], *options, normalize=args.normalize)
+        asked.pop('classes')
+        stream = localizer.stream([sources[name] for name in todo], *options, normalize=args.normalize, **asked)
         for result, name in zip(bar.track(stream, total=len(todo), description='localising'), todo):
             result.name = name
             problem = result.error or writer.write_or_tell(result, sources[name])

@@ -6,7 +6,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from mmentropy.engine.model_loading import LoadedModel, height_and_width, load_model
-from mmentropy.explain import Explanation, build_explainer, check_grid
+from mmentropy.explain import Explainer, build_explainer, check_grid
+from mmentropy.explain.targets import NO_CLASS, Region, Target
 from mmentropy.image_files import read_image
 from mmentropy.ops.localizing.map_boxes import BOX_CHOICES, boxes_from_map, foreground_mask
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.overlay import blend_map
 from mmentropy.ops.mapping.reading import Reading
-from mmentropy.ops.mapping.scaling import normalize_map, upsample_map
+from mmentropy.ops.mapping.scaling import normalize_map, resize_map, upsample_map
+from mmentropy.ops.mapping.score_functions import difference
 
 from .images import count_images, is_single, iterate_images
 from .zero_shot import TEMPLATES, is_clip, zero_shot_model
@@ -117,7 +118,8 @@ class Localizer:
             ``clip-vit-large-p14`` or a config of mmpretrain's ``CLIPZeroShot``, and nothing is trained.
         tokenizer: vocabulary of its text tower, see :class:`~mmentropy.engine.clip_tokenizer.ClipTokenizer`.
         templates: texts with ``{}`` for the name of a class.
-        **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``.
+        **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``,
+            ``score_function``.
     """
 
     def __init__(
@@ -175,6 +177,8 @@ class Localizer:
         progress: bool = True,
         on_error: str = 'auto',
         normalize: str = 'max',
+        targets: Target | Sequence[Target] | None = None,
+        region: Region | None = None,
     ) -> list[Localization]:
         """Localise in one image or many.
 
@@ -192,6 +196,11 @@ class Localizer:
                 ``auto``: raise for a single image, record for several.
             normalize: what the threshold is a share of: ``max`` as in the CAM paper, the map's maximum, negative
                 evidence cut; ``minmax`` as in the WSOL protocol, the height between minimum and maximum.
+            targets: in place of classes: a function from the logits to scores, such as
+                :func:`~mmentropy.ops.mapping.score_functions.difference`; or a list, one an image. The result's
+                label is −1, its score the target's.
+            region: of a segmentor, for gradient maps: ``predicted``, ``all``, a mask of the images' size, or a box
+                x0 y0 x1 y1 in pixels of each image.
 
         Returns:
             one result an image, in order.
@@ -201,7 +210,7 @@ class Localizer:
         if on_error == 'auto':
             on_error = 'raise' if is_single(images) else 'record'
         total = count_images(images)
-        options = (classes, method, box, threshold, topk, on_error, normalize)
+        options = (classes, method, box, threshold, topk, on_error, normalize, targets, region)
         stream: Iterable[Localization] = self.stream(images, *options)
         if progress and (total is None or total > self.batch_size):
             from rich.progress import track
@@ -223,6 +232,8 @@ class Localizer:
         topk: int = 1,
         on_error: str = 'record',
         normalize: str = 'max',
+        targets: Target | Sequence[Target] | None = None,
+        region: Region | None = None,
     ) -> Iterator[Localization]:
         """As a call, but one result after the other: memory does not grow with the number of images."""
         if box not in BOX_CHOICES:
@@ -231,9 +242,10 @@ class Localizer:
             raise ValueError(f'topk counts classes and is at least 1, got {topk}')
         # These refuse a wrong threshold or normalisation before any work.
         foreground_mask(normalize_map(np.zeros((1, 1)), normalize), threshold)
-        wanted = self._class_numbers(classes)
+        wanted = _Wanted(self._class_numbers(classes), topk, targets, region)
         batch: list[tuple[Localization, np.ndarray | None]] = []
-        for name, source in iterate_images(images):
+        for number, (name, source) in enumerate(iterate_images(images)):
+            wanted.check(number)
             result, image = Localization(name, threshold=threshold, normalize=normalize), None
             try:
                 image = read_image(source, self.exif)
@@ -243,10 +255,11 @@ class Localizer:
                     raise
                 result.error = str(error)
             batch.append((result, image))
+            wanted.numbers.append(number)
             if sum(image is not None for _, image in batch) == self.batch_size:
-                yield from self._finish(batch, wanted, method, box, topk)
-                batch = []
-        yield from self._finish(batch, wanted, method, box, topk)
+                yield from self._finish(batch, wanted, method, box)
+                batch, wanted.numbers = [], []
+        yield from self._finish(batch, wanted, method, box)
 
     def _class_numbers(self, classes: str | Sequence[int | str] | int | None) -> list[int] | str | None:
         if classes is None or (isinstance(classes, str) and classes == 'all'):
@@ -262,13 +275,22 @@ class Localizer:
             numbers.append(int(item))
         return numbers
 
-    def _explain(self, method: str, inputs: Tensor, wanted: list[int] | str | None, topk: int) -> Explanation:
+    def difference(self, wanted: object, against: object) -> Target:
+        """A target: a class's logit less the mean of others', by names or numbers.
+
+        Raises:
+            ValueError: for a name that the model does not have, or for more than one class to explain.
+        """
+        named, others = self._class_numbers(wanted), self._class_numbers(against)  # type: ignore[arg-type]
+        if not isinstance(named, list) or len(named) != 1 or not isinstance(others, list):
+            raise ValueError('a difference is that of one class to others: name one in classes')
+        return difference(named[0], others)
+
+    def explainer(self, method: str) -> Explainer:
+        """What draws a method's maps, built once."""
         if method not in self._explainers:
             self._explainers[method] = build_explainer(method, self.loaded.model, **self._method_options(method))
-        explainer = self._explainers[method]
-        if wanted is None:
-            return explainer(inputs, lambda logits: logits.topk(min(topk, logits.shape[1])).indices)
-        return explainer(inputs, None if wanted == 'all' else [wanted] * len(inputs))
+        return self._explainers[method]
 
     def _method_options(self, method: str) -> dict:
         """The caller's options; before them what the model declares: how it pools, how its scores are read."""
@@ -281,32 +303,39 @@ class Localizer:
     def _finish(
         self,
         batch: list[tuple[Localization, np.ndarray | None]],
-        wanted: list[int] | str | None,
+        wanted: _Wanted,
         method: str,
         box: str,
-        topk: int,
     ) -> Iterator[Localization]:
-        def read(inputs: Tensor) -> Iterable[tuple]:
-            explanation = self._explain(method, inputs, wanted, topk)
+        readable = [(i, image) for i, (_, image) in enumerate(batch) if image is not None]
+        images = [image for _, image in readable]
+        for group in self.loaded.groups(images):
+            inputs = self.loaded.inputs([images[i] for i in group])
+            places = [readable[i][0] for i in group]
+            found = self.explainer(method)(inputs, **wanted.of(places, [images[i] for i in group], inputs))
             # A class-agnostic map stands for each of the classes.
-            maps = explanation.maps.expand(-1, explanation.classes.shape[1], -1, -1)
-            scores = self.loaded.scores(explanation.logits).gather(1, explanation.classes)
-            ranking = explanation.logits.topk(min(5, explanation.logits.shape[1])).indices
-            return zip(maps, explanation.classes, scores, ranking, repeat(explanation.grid))
-
-        parts = iter(self.loaded.each([image for _, image in batch if image is not None], read))
-        for result, image in batch:
-            if image is not None:
-                maps, labels, scores, ranking, result.grid = next(parts)
-                result.maps, result.scores = maps.float().cpu().numpy(), scores.float().cpu().numpy()
-                result.labels, result.ranking = labels.cpu().numpy(), ranking.cpu().numpy()
+            maps = found.maps.expand(-1, found.classes.shape[1], -1, -1)
+            scores = found.scores if found.scores is not None else found.logits
+            if wanted.targets is None:
+                scores = self.loaded.scores(found.logits).gather(1, found.classes)
+            ranking = found.logits.topk(min(5, found.logits.shape[1])).indices
+            for row, place in enumerate(places):
+                result = batch[place][0]
+                result.maps, result.scores = maps[row].float().cpu().numpy(), scores[row].float().cpu().numpy()
+                result.labels, result.ranking = found.classes[row].cpu().numpy(), ranking[row].cpu().numpy()
+                result.grid = found.grid
+                result.class_names = self._names(result.labels.tolist(), wanted.target_of(place))
                 self._complete(result, box)
+        for result, _ in batch:
             yield result
 
-    def _complete(self, result: Localization, box: str) -> None:
-        """Names, grid and boxes, from the labels and maps."""
+    def _names(self, labels: list[int], target: Target | None) -> tuple[str, ...]:
         names = self.classes or ()
-        result.class_names = tuple(names[i] if i < len(names) else str(i) for i in result.labels.tolist())
+        called = str(getattr(target, '__name__', 'target'))
+        return tuple(called if i == NO_CLASS else names[i] if i < len(names) else str(i) for i in labels)
+
+    def _complete(self, result: Localization, box: str) -> None:
+        """Grid and boxes, from the maps."""
         # The whole image was resized to the network's input.
         result.grid = result.grid and result.grid.before_resize(result.size)
         height, width = result.size
@@ -314,3 +343,53 @@ class Localizer:
         size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
         factor = np.array([width / size[1], height / size[0]] * 2, dtype=np.float32)
         result.boxes = [boxes_from_map(cam, result.threshold, box) * factor for cam in result.upsampled(size)]
+
+
+@dataclass
+class _Wanted:
+    """What is asked of the images of a batch, in the words of an explainer."""
+
+    classes: list[int] | str | None
+    topk: int
+    targets: Target | Sequence[Target] | None
+    region: Region | None
+    numbers: list[int] = field(default_factory=list)  # of the batch's images, among all that were given
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and self.targets is not None:
+            raise ValueError('give classes or targets, not both: a target says itself what it scores')
+
+    def check(self, number: int) -> None:
+        """Refuse an image for which there is no target, before any work on its batch."""
+        if isinstance(self.targets, Sequence) and number >= len(self.targets):
+            raise ValueError(f'{len(self.targets)} target(s) were given for more images; give one an image')
+
+    def target_of(self, place: int) -> Target | None:
+        """That of the batch's image at this place."""
+        return self.targets[self.numbers[place]] if isinstance(self.targets, Sequence) else self.targets
+
+    def of(self, places: list[int], images: list[np.ndarray], inputs: Tensor) -> dict[str, Any]:
+        """Arguments for the images at these places, whose inputs these are."""
+        asked: dict[str, Any] = {} if self.region is None else {'region': self._region(images, inputs)}
+        if isinstance(self.targets, Sequence):
+            return asked | {'targets': [self.target_of(place) for place in places]}
+        if self.targets is not None:
+            return asked | {'targets': self.targets}
+        if self.classes is None:
+            return asked | {'classes': lambda logits: logits.topk(min(self.topk, logits.shape[1])).indices}
+        return asked | {'classes': None if self.classes == 'all' else [self.classes] * len(places)}
+
+    def _region(self, images: list[np.ndarray], inputs: Tensor) -> Region:
+        """Boxes and masks in pixels of the inputs."""
+        if isinstance(self.region, str):
+            return self.region
+        given = np.asarray(self.region, np.float32)
+        height, width = inputs.shape[2:]
+        if given.shape == (4,):
+            scales = [(width / image.shape[1], height / image.shape[0]) * 2 for image in images]
+            return torch.from_numpy(given * np.array(scales, np.float32)).to(inputs.device)
+        wrong = next((image.shape[:2] for image in images if image.shape[:2] != given.shape), None)
+        if wrong is not None:
+            raise ValueError(f'region must be a box of 4 numbers or a mask of the image, {wrong}, got {given.shape}')
+        mask = resize_map((given != 0).astype(np.float32), (height, width), 'nearest')
+        return torch.from_numpy(mask).to(inputs.device)

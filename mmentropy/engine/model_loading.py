@@ -97,13 +97,17 @@ class LoadedModel:
             images: RGB, (H, W, 3) uint8 of any sizes.
             read: from network inputs (N, 3, h, w) to N results.
         """
+        results: dict[int, Any] = {}
+        for indices in self.groups(images):
+            results |= zip(indices, read(self.inputs([images[i] for i in indices])))
+        return [results[i] for i in range(len(images))]
+
+    def groups(self, images: Sequence[np.ndarray]) -> list[list[int]]:
+        """The numbers of the images whose inputs have one size, for each size."""
         groups: dict[tuple[int, int], list[int]] = {}
         for i, image in enumerate(images):
             groups.setdefault(self.input_size(image.shape[:2]), []).append(i)
-        results: dict[int, Any] = {}
-        for indices in groups.values():
-            results |= zip(indices, read(self.inputs([images[i] for i in indices])))
-        return [results[i] for i in range(len(images))]
+        return list(groups.values())
 
     def inputs(self, images: Sequence[np.ndarray]) -> Tensor:
         """RGB images as one batch of network inputs (N, 3, h, w): the whole image, resized to its :meth:`input_size`.

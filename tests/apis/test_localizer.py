@@ -11,10 +11,11 @@ from torch import nn
 from mmentropy.apis import Localizer
 from mmentropy.apis.localizer import READING
 from mmentropy.apis.writing import ResultWriter
-from mmentropy.explain import METHODS
+from mmentropy.explain import METHODS, build_explainer
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading
+from mmentropy.ops.mapping.score_functions import difference
 
 pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
 
@@ -481,3 +482,55 @@ def test_what_is_written_is_drawn_in_the_same_place_when_it_is_read_again(tmp_pa
     assert (back.grid, back.threshold) == (found.grid, 'otsu')
     np.testing.assert_array_equal(back.upsampled(), found.upsampled())
     np.testing.assert_array_equal(back.masks, found.masks)
+
+
+def test_a_target_is_explained_and_scored(localizer):
+    both = picture(channel=0)
+    both[16:48, 64:88, 1] = 255  # green beside red
+    target = difference(0, 1)
+    (found,) = localizer(both, targets=target)
+    red, green = (localizer(both, classes=c)[0] for c in (0, 1))
+    np.testing.assert_allclose(found.maps[0], red.maps[0] - green.maps[0], atol=1e-6)
+    cells = np.maximum((both / 255 - MEAN).reshape(16, 4, 24, 4, 3).mean((1, 3)), 0).mean((0, 1))
+    np.testing.assert_allclose(found.scores, [cells[0] - cells[1]], rtol=1e-5)
+    assert (found.labels.tolist(), found.class_names) == ([-1], ('0 - 1',))
+    named = localizer(both, targets=localizer.difference('red', ['green']))[0]
+    np.testing.assert_array_equal(named.maps, found.maps)
+    with pytest.raises(ValueError, match='name one in classes'):
+        localizer.difference(['red', 'blue'], 'green')
+    with pytest.raises(ValueError, match='classes or targets, not both'):
+        localizer(both, classes=0, targets=target)
+
+
+def test_one_target_an_image_whatever_the_sizes_and_batches(localizer, tmp_path):
+    localizer.loaded.size, localizer.loaded.keep_ratio = (64, 96), True  # inputs of several sizes
+    pictures = [picture(), picture(96, 64, 1), tmp_path / 'no.png', picture(channel=2), picture(96, 64)]
+    (tmp_path / 'no.png').write_text('no image')
+    targets = [difference(i % 3, (i + 1) % 3) for i in range(5)]
+    found = localizer(pictures, targets=targets, on_error='record')
+    assert found[2].error
+    for i in (0, 1, 3, 4):
+        (alone,) = localizer(pictures[i], targets=targets[i])
+        np.testing.assert_allclose(found[i].maps, alone.maps, atol=1e-6)
+        assert found[i].class_names == (targets[i].__name__,)
+    with pytest.raises(ValueError, match=r'4 target\(s\) were given for more images'):
+        localizer(pictures, targets=targets[:4], on_error='record')
+
+
+def test_a_region_is_in_pixels_of_the_image():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 6, 4, 4), nn.ReLU(), nn.Conv2d(6, 6, 1), nn.Tanh(), nn.Conv2d(6, 4, 1))
+    localizer = Localizer(model, input_size=(32, 48))
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    box = localizer(image, classes='all', method='hires_cam', region=(16, 8, 56, 40))[0]
+    mask = np.zeros((64, 96), np.uint8)
+    mask[8:40, 16:56] = 1
+    np.testing.assert_allclose(localizer(image, classes='all', method='hires_cam', region=mask)[0].maps, box.maps)
+    inputs = localizer.loaded.inputs([image])
+    region = torch.zeros(32, 48)
+    region[4:20, 8:28] = 1
+    expected = build_explainer('hires_cam', model)(inputs, region=region).maps[0]
+    np.testing.assert_allclose(box.maps, expected, atol=1e-7)
+    assert box.maps.max() > 0
+    with pytest.raises(ValueError, match='a box of 4 numbers or a mask of the image'):
+        localizer(image, classes=1, method='hires_cam', region=mask[:5])

@@ -154,3 +154,30 @@ def test_one_odd_name_does_not_stop_the_folder(world, monkeypatch, capsys):
     assert set(maps_of(world)) == {'1.png.npz', f'{odd}.npz'}
     names = [image['file_name'] for image in json.loads((world / 'out/boxes.json').read_text())['images']]
     assert sorted(names) == ['1.png', odd]
+
+
+def test_methods_side_by_side_and_a_difference_of_classes(tmp_path, monkeypatch, capsys):
+    pytest.importorskip('mmpretrain', reason='mmpretrain is not installed')
+    (tmp_path / 'c.py').write_text(CONFIG)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(tmp_path / 'a.png')
+    command = ['tools/localize.py', tmp_path / 'c.py', tmp_path / 'a.png', '--out-dir', tmp_path / 'out']
+    command += ['--input-size', '64', '--device', 'cpu', '--random-weights', '--classes', '1']
+    monkeypatch.setattr(sys, 'argv', [*map(str, command), '--compare', 'cam', 'grad_cam', 'center'])
+    runpy.run_path(str(ROOT / command[0]), run_name='__main__')
+    assert '1 picture(s) of 3 methods' in capsys.readouterr().out
+    with Image.open(tmp_path / 'out/compare/a.png.jpg') as picture:
+        assert picture.width == 4 * 320 + 3 * 4
+    torch.manual_seed(0)
+    assert here(monkeypatch, [*command, '--against', '0', '2', '--method', 'cam', '--write', 'maps']) == 0
+    less = load_npz(tmp_path / 'out/maps/a.png.npz')
+    assert less['class_names'].tolist() == ['1 - 0/2']
+    torch.manual_seed(0)
+    assert here(monkeypatch, [*command[:-1], 'all', '--write', 'maps', '--again']) == 0
+    maps = load_npz(tmp_path / 'out/maps/a.png.npz')['maps']
+    np.testing.assert_allclose(less['maps'][0], maps[1] - (maps[0] + maps[2]) / 2, atol=1e-5)
+    assert here(monkeypatch, [*command, '--region', '1', '2', 'x', '4']) == 2
+    assert here(monkeypatch, [*command, '--score-function', 'loss']) == 2
+    said = capsys.readouterr().err
+    assert '--region is predicted, all, or four numbers x0 y0 x1 y1, got 1 2 x 4' in said
+    assert 'score_function must be one of logit' in said

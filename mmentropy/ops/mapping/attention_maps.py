@@ -61,12 +61,11 @@ def attention_rollout(attention: Sequence[Tensor], extra_tokens: int = 1) -> Ten
     tensor([[0.6400]])
     """
     _check(attention)
-    rolled = None
+    rolled = torch.eye(attention[0].shape[-1], device=attention[0].device)
     for block in attention:
         mixing = block.float().mean(1)
         mixing = (mixing + torch.eye(mixing.shape[-1], device=mixing.device)) / 2
-        mixing = mixing / mixing.sum(-1, keepdim=True)
-        rolled = mixing if rolled is None else mixing @ rolled
+        rolled = mixing / mixing.sum(-1, keepdim=True) @ rolled
     return read_patches(rolled, extra_tokens)
 
 
@@ -93,12 +92,9 @@ def gradient_attention(attention: Sequence[Tensor], gradients: Sequence[Tensor],
     tensor([[[0.4000]]])
     """
     _check(attention)
-    rolled = None
+    rolled = torch.eye(attention[0].shape[-1]).to(attention[0])
     for block, slope in zip(attention, gradients):
-        mixing = (slope * block[:, None]).clamp(min=0).mean(2)
-        if rolled is None:
-            rolled = torch.eye(mixing.shape[-1], device=mixing.device, dtype=mixing.dtype).expand_as(mixing)
-        rolled = rolled + mixing @ rolled
+        rolled = rolled + (slope * block[:, None]).clamp(min=0).mean(2) @ rolled
     return read_patches(rolled, extra_tokens)
 
 
@@ -124,5 +120,5 @@ def legrad(gradients: Sequence[Tensor], extra_tokens: int = 1) -> Tensor:
     tensor([[[1.]]])
     """
     _check(gradients)
-    total = sum(slope.clamp(min=0).mean((2, 3)) for slope in gradients) / len(gradients)
+    total = torch.stack([slope.clamp(min=0).mean((2, 3)) for slope in gradients]).mean(0)
     return total[..., extra_tokens:]
