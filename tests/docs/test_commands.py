@@ -207,14 +207,14 @@ def check_mim(command: Command, sandbox: Path, monkeypatch) -> None:
     import mmpretrain
 
     _, action, package, config, *rest = command.words
+    if '--checkpoint' in rest:
+        at = rest.index('--checkpoint')
+        rest = [rest[at + 1], *rest[:at], *rest[at + 2 :]]
     if package == 'mmentropy':
         words = [f'tools/{config}.py', *rest] if action == 'run' else [f'tools/{action}.py', config, *rest]
         check_tool(words[0], words[1:], sandbox, monkeypatch)
         return
     assert package == 'mmpretrain'
-    if '--checkpoint' in rest:
-        at = rest.index('--checkpoint')
-        rest = [rest[at + 1], *rest[:at], *rest[at + 2 :]]
     script = Path(mmpretrain.__file__).parent / f'.mim/tools/{action}.py'
     parsed_by(script, [config, *rest], monkeypatch)
     Config.fromfile(str(sandbox / config))
