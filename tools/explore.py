@@ -1,7 +1,8 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""Maps in the browser: ``python tools/explore.py CONFIG [PHOTOS...] --weights CKPT``, or a run's folder with a report.
+"""Maps in the browser: ``python tools/explore.py CONFIG [PHOTOS...] --weights CKPT``, or a folder.
 
-Without photographs the config's own data set is shown. Two checkpoints are shown side by side. The page is served to
+A folder is that of a run with report.npz, or what localize.py wrote (with the images). Without photographs the
+config's own data set is shown. Two checkpoints are shown side by side. The page is served to
 this machine alone, and takes nothing from elsewhere. Needs ``pip install 'mmentropy[explore]'``.
 """
 
@@ -13,7 +14,7 @@ from mmentropy.command_line import add_config_options, one_sentence_errors, posi
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', help='config, name of an mmpretrain model, or folder of a run with report.npz')
+    parser.add_argument('model', help='config, name of an mmpretrain model, folder of a run, or of maps')
     parser.add_argument('photos', nargs='*', type=Path, help="image files and folders (default: the config's data set)")
     parser.add_argument('--weights', nargs='+', default=[], help='one checkpoint, or several to compare')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='test', help='of the data set')
@@ -30,10 +31,20 @@ def parse_args() -> argparse.Namespace:
 def views_of(args: argparse.Namespace):
     """What is to be seen: a report, or models and pictures."""
     from mmentropy.apis import Localizer
-    from mmentropy.explore.session import ModelViews, ReportViews, pictures_of_data, pictures_of_files
+    from mmentropy.explore.session import (
+        MapFolderViews,
+        ModelViews,
+        ReportViews,
+        pictures_of_data,
+        pictures_of_files,
+    )
     from mmentropy.visualization.report_data import ReportData
 
     folder = Path(args.model)
+    if (folder / 'maps').is_dir():
+        if not args.photos:
+            raise ValueError(f'{folder} holds maps: name the images, too, mmentropy explore {folder} PHOTOS')
+        return MapFolderViews(folder, pictures_of_files(args.photos))
     if folder.is_dir():
         return ReportViews(ReportData.load(folder / 'report.npz'), folder.resolve().name)
     models, commands = {}, {}

@@ -14,7 +14,9 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from .session import UPLOAD_BYTES, ModelViews, ReportViews, ShownMap
+from .session import UPLOAD_BYTES, MapFolderViews, ModelViews, ReportViews, ShownMap
+
+Views = ModelViews | ReportViews | MapFolderViews
 
 PAGE = Path(__file__).with_name('page.html')
 #: Everything comes from here; other pages can neither frame nor call it.
@@ -52,7 +54,7 @@ def as_json(view: ShownMap) -> dict[str, Any]:
 class Measuring:
     """IoU and entropy of all pictures of the first model, by a thread of its own; what is done can be sorted."""
 
-    def __init__(self, views: ModelViews | ReportViews) -> None:
+    def __init__(self, views: Views) -> None:
         self.views, self.figures = views, {}
         self._thread: threading.Thread | None = None
 
@@ -83,7 +85,7 @@ class Measuring:
         return self._thread is not None and self._thread.is_alive()
 
 
-def create_app(views: ModelViews | ReportViews) -> FastAPI:
+def create_app(views: Views) -> FastAPI:
     """The application, to be bound to 127.0.0.1."""
     app = FastAPI(title='mmentropy explore', docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)

@@ -24,6 +24,7 @@ from mmentropy.ops.localizing.map_boxes import boxes_from_map
 from mmentropy.ops.localizing.threshold_rules import own_threshold
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.scaling import draw_maps, upsample_map
+from mmentropy.safe_files import load_npz
 from mmentropy.visualization.report_data import ReportData
 
 READINGS = ('protocol', 'relu', 'certain', 'certain+spread')
@@ -285,7 +286,7 @@ class ReportViews:
         self.samples = [sample for sample in data.samples if sample.thumb is not None and sample.cam is not None]
         if not self.samples:
             raise ValueError('the report shows no image with a map')
-        self.titles, self.names, self.commands = [title], data.classes, {}
+        self.titles, self.names, self.commands = [title], data.classes, {title: f'mmentropy report {title}'}
         self.pictures = [Picture(sample.name, lambda: _forgotten(), label=sample.label) for sample in self.samples]
 
     def classes(self, title: str) -> tuple[str, ...]:
@@ -338,6 +339,76 @@ class ReportViews:
         if not 0 <= number < len(self.samples):
             raise ValueError(f'there are {len(self.samples)} pictures, and none of number {number}')
         return self.samples[number]
+
+
+class MapFolderViews:
+    """The maps that ``mmentropy localize`` wrote, over their images.
+
+    Args:
+        folder: its ``--out-dir``, with ``maps/``.
+        pictures: the images that they are of; others are left out.
+
+    Raises:
+        ValueError: if none of them has maps.
+    """
+
+    methods: tuple[str, ...] = ('as stored',)
+    readings: tuple[str, ...] = ('as stored',)
+
+    def __init__(self, folder: Path, pictures: Sequence[Picture]) -> None:
+        files = {one.name: folder / 'maps' / f'{one.name}.npz' for one in pictures}
+        self.pictures = [one for one in pictures if files[one.name].is_file()]
+        if not self.pictures:
+            raise ValueError(
+                f'{folder}/maps has no map of these {len(pictures)} images: name those that were localised'
+            )
+        self.files, self.titles = files, [str(folder)]
+        self.commands = {str(folder): f'mmentropy explore {folder}'}
+
+    def classes(self, title: str) -> tuple[str, ...]:
+        """Only those of an image are known."""
+        return ()
+
+    def add(self, data: bytes) -> int:
+        """Maps have no network.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError('maps have no network: start the explorer with a config and --weights to see your images')
+
+    def jpeg(self, number: int) -> bytes:
+        """A picture, at most :data:`PICTURE` pixels long."""
+        return shrunk_jpeg(self._picture(number).read())
+
+    def view(self, number: int, title: str, method: str, reading: str, label: int | None = None) -> ShownMap:
+        """As stored: of the likeliest class, or of one that was asked for then.
+
+        Raises:
+            ValueError: for a class without a map.
+        """
+        picture = self._picture(number)
+        stored = load_npz(self.files[picture.name])
+        labels, scores = stored['labels'].tolist(), stored['scores'].tolist()
+        order = sorted(range(len(labels)), key=lambda i: -scores[i])
+        chosen = labels[order[0]] if label is None else label
+        if chosen not in labels:
+            raise ValueError(f'{picture.name} has no map of class {chosen}; there are {", ".join(map(str, labels))}')
+        height, width = stored['size'].tolist()
+        grid = MapGrid.from_array(stored['grid']) if 'grid' in stored else HALF_PIXEL
+        cam = upsample_map(stored['maps'][labels.index(chosen)], map_size((height, width)), normalize='max', grid=grid)
+        return ShownMap(
+            (height, width),
+            chosen,
+            tuple((labels[i], str(stored['class_names'][i]), scores[i]) for i in order[:BEST]),
+            (cam * 255).round().astype(np.uint8),
+            own=own_threshold(cam, 'mean_share'),
+        )
+
+    def _picture(self, number: int) -> Picture:
+        if not 0 <= number < len(self.pictures):
+            raise ValueError(f'there are {len(self.pictures)} pictures, and none of number {number}')
+        return self.pictures[number]
 
 
 def map_size(size: tuple[int, int]) -> tuple[int, int]:

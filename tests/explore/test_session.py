@@ -14,8 +14,17 @@ from PIL import Image
 from torch import nn
 
 from mmentropy.apis import Localizer
+from mmentropy.apis.writing import ResultWriter
 from mmentropy.explore import session as module
-from mmentropy.explore.session import ModelViews, Picture, ReportViews, ShownMap, pictures_of_files, shrunk_jpeg
+from mmentropy.explore.session import (
+    MapFolderViews,
+    ModelViews,
+    Picture,
+    ReportViews,
+    ShownMap,
+    pictures_of_files,
+    shrunk_jpeg,
+)
 from mmentropy.visualization.report_data import ReportData, Sample
 
 
@@ -119,3 +128,23 @@ def test_files_and_folders(tmp_path):
     assert found.read().shape == (2, 3, 3)
     with pytest.raises(FileNotFoundError):
         pictures_of_files([tmp_path / 'none'])
+
+
+def test_maps_that_were_written_before(tmp_path):
+    localizer, photos = small_localizer(), tmp_path / 'photos'
+    photos.mkdir()
+    (photos / 'a.png').write_bytes(png(60, 40))
+    (photos / 'b.png').write_bytes(png(60, 40))
+    found = localizer(photos / 'a.png', classes=[3, 1])[0]
+    ResultWriter(tmp_path / 'out', ('maps',), localizer.classes).write(found, photos / 'a.png')
+    views = MapFolderViews(tmp_path / 'out', pictures_of_files([photos]))
+    assert [one.name for one in views.pictures] == ['a.png']
+    view = views.view(0, '', '', '', 1)
+    np.testing.assert_array_equal(view.cam, (found.upsampled((149, 224))[1] * 255).round())
+    assert {label for label, _, _ in view.best} == {1, 3}
+    assert view.best[0][2] >= view.best[1][2]
+    assert views.view(0, '', '', '').label == view.best[0][0]
+    with pytest.raises(ValueError, match=r'a\.png has no map of class 2; there are 3, 1'):
+        views.view(0, '', '', '', 2)
+    with pytest.raises(ValueError, match='has no map of these 2 images'):
+        MapFolderViews(tmp_path, pictures_of_files([photos]))
