@@ -38,7 +38,7 @@ class ImageNetErrorMetric(CountingMetric):
     >>> cams[0, :2, :2] = 1
     >>> scores = {'pred_score': np.array([0.6, 0.1, 0.1, 0.1, 0.1]), 'cams': cams, 'cam_labels': np.arange(5)}
     >>> metric = ImageNetErrorMetric(eval_size=4)
-    >>> metric.process(None, [{'gt_label': [0], 'gt_bboxes': [[0, 0, 2, 2]], 'ori_shape': (4, 4), **scores}])
+    >>> metric.process(None, [{'gt_label': [0], 'gt_bboxes': [[0, 0, 1, 1]], 'ori_shape': (4, 4), **scores}])
     >>> metric.evaluate(size=1)['ilsvrc/Top1-Loc-error']
     0.0
     """

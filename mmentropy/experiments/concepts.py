@@ -84,6 +84,10 @@ class Detector:
         weight, bias: (D,) and a number.
         positives, negatives: images that it learned from, in the end.
         rounds: of mining.
+
+    >>> detector = Detector(np.array([1.0, 0.0]), bias=-0.5, positives=3, negatives=6, rounds=1)
+    >>> detector.scores(np.array([[2.0, 0.0]])).tolist(), detector.map(np.array([[[3.0]], [[4.0]]])).tolist()
+    ([0.5], [[3.0]])
     """
 
     weight: np.ndarray
@@ -175,6 +179,9 @@ class Concept:
         tested: whether those were test rows.
         objects: annotated objects by how often they meet the high region of its maps; (name, :class:`Pattern`).
         best: the images that it scores highest among its own, best first: (row, raw map and grid).
+
+    >>> Concept('text', Detector(np.ones(2), 0.0, 1, 1, 0), precision=87.5, tested=False).objects
+    []
     """
 
     word: str

@@ -15,7 +15,11 @@ from mmentropy.experiments.concepts import unit
 
 
 class Answer(NamedTuple):
-    """An answer, its probability, and the raw map (1, h, w) of what in the image speaks for it."""
+    """An answer, its probability, and the raw map (1, h, w) of what in the image speaks for it.
+
+    >>> Answer('yes', 0.75, PlacedMaps(np.zeros((1, 7, 7)), None)).text
+    'yes'
+    """
 
     text: str
     probability: float
@@ -45,6 +49,15 @@ class QuestionAnswerer:
         answers: at most so many, the most frequent ones; rows with others are left out in training.
         c: inverse strength of the penalty on the weights.
         batch_size: images a forward pass.
+
+    >>> from torch import nn
+    >>> from mmentropy.engine.model_loading import LoadedModel
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> reader = FeatureReader(LoadedModel(nn.Sequential(*layers), size=(16, 16)))
+    >>> images = [np.zeros((16, 16, 3), np.uint8)] * 4
+    >>> model = QuestionAnswerer(reader).fit(images, ['is it dark?', 'is it bright?'] * 2, ['yes', 'no'] * 2)
+    >>> model.ask(images[:1], ['bright?'])[0].text
+    'no'
     """
 
     def __init__(self, reader: FeatureReader, answers: int = 1000, c: float = 100.0, batch_size: int = 32) -> None:
