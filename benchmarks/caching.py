@@ -94,9 +94,9 @@ def main() -> None:
         ),
     ]
     for row in rows:
-        print(row)
-    if args.json:
-        save_rows(rows, args.json)
+        beside = f'{row.alternative} {row.alternative_value}'
+        print(f'{row.what}: {row.ours}, {beside}, {row.figure:.1f} {row.target} {row.met}')
+    save_rows(rows, args.json)
 
 
 if __name__ == '__main__':
