@@ -1,22 +1,23 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-r"""Pixels that were removed, filled in from those around them: the sparse system of ROAD, solved for a batch at once.
+r"""Pixels that were removed, filled in from those around them: the sparse system of ROAD.
 
 Every removed pixel is the weighted mean of its neighbours inside the image (:math:`w = 1/6` beside it, :math:`1/12`
 across the corner), removed or not: :math:`\sum_j w_{ij} (u_i - u_j) = 0`. That is a Laplace equation with the known
 pixels as its border, symmetric and positive definite. It is solved by conjugate gradients, preconditioned by one cycle
-of multigrid: ten to twenty iterations whatever the size of the hole, all images of the batch and all channels in the
-same tensor operations.
+of multigrid: some twenty iterations whatever the size of the hole, each of them a few passes over the image.
 
 Source: Rong et al., "A consistent and efficient evaluation strategy for attribution methods" (ROAD, ICML 2022).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from mmentropy.ops.jit import F32, announce_compilation, jit
 
 #: Of the neighbours beside a pixel, and of those across its corners.
 BESIDE, ACROSS = 1 / 6, 1 / 12
@@ -24,16 +25,18 @@ BESIDE, ACROSS = 1 / 6, 1 / 12
 DAMPING = 0.8
 #: Joining four cells makes the system twice as stiff as the one that it stands for.
 STIFFNESS = 2.0
-#: Sweeps on the coarsest level.
-COARSEST_SWEEPS = 8
+#: Sweeps on the coarsest level, which has at most so many cells on a side.
+COARSEST_SWEEPS, COARSEST_SIDE = 8, 2
 MOST_ITERATIONS = 200
 
 
 def impute(images: Tensor, removed: Tensor, tolerance: float = 1e-5) -> Tensor:
     """Fill removed pixels by the weighted means of their neighbours.
 
+    The work is done on the CPU, an image a thread, by as many threads as torch has.
+
     Args:
-        images: (N, C, H, W).
+        images: (N, C, H, W), on any device.
         removed: (N, H, W) bool; in each image at least one pixel stays.
         tolerance: the largest error that is left, relative to the first one, in the norm of the system's energy.
 
@@ -54,163 +57,222 @@ def impute(images: Tensor, removed: Tensor, tolerance: float = 1e-5) -> Tensor:
     empty = removed.flatten(1).all(1).nonzero()
     if len(empty):
         raise ValueError(f'nothing is left of image {int(empty[0])} of the batch: there is nothing to fill it in from')
-    out = images.clone()
-    # A hole's solution does not depend on the others': images without one are left out, and those that are done leave.
-    todo = removed.flatten(1).any(1).nonzero()[:, 0]
-    if len(todo):
-        out[todo] = _solve(images[todo].float(), removed[todo], tolerance).to(images.dtype)
-    return out
+    out = np.array(images.detach().cpu(), np.float32, order='C')
+    holes = np.ascontiguousarray(removed.cpu().numpy(), np.float32)
+    announce_compilation(_fill)
+    todo = [i for i, hole in enumerate(holes) if hole.any()]
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as threads:
+        list(threads.map(lambda i: _fill(out[i], holes[i], tolerance), todo))
+    return torch.from_numpy(out).to(images)
 
 
-def _neighbour_sum(u: Tensor) -> Tensor:
-    """The weighted sum of the neighbours inside the image: ([1 2 1] ⊗ [1 2 1]) / 12 without its middle, 4 / 12."""
-    padded = F.pad(u, (1, 1, 1, 1))
-    lines = padded[..., :-2] + padded[..., 2:]
-    lines.add_(padded[..., 1:-1], alpha=2)
-    total = lines[..., :-2, :] + lines[..., 2:, :]
-    total.add_(lines[..., 1:-1, :], alpha=2)
-    return total.mul_(ACROSS).sub_(u, alpha=4 * ACROSS)
+@jit(nogil=True, fastmath=True)
+def _fill(image: F32, hole: F32, tolerance: float) -> None:
+    """Solve for the removed pixels of one image (C, H, W), in place; ``hole`` (H, W) is 1 where they are."""
+    channels, height, width = image.shape
+    # A border of zeros, so that no pass asks where the image ends.
+    inside = np.zeros((height + 2, width + 2), np.float32)
+    inside[1:-1, 1:-1] = hole
+    ones = np.zeros((height + 2, width + 2), np.float32)
+    ones[1:-1, 1:-1] = 1
+    stiffness = np.zeros_like(inside)
+    _neighbours(ones, ones, stiffness)
+    inverse = np.zeros_like(inside)
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            if inside[y, x] > 0:
+                inverse[y, x] = 1 / stiffness[y, x]
+    sizes, tables = _coarse_levels(inside, stiffness)
+    u, residual, direction = np.zeros_like(inside), np.zeros_like(inside), np.zeros_like(inside)
+    step, bent, scratch = np.zeros_like(inside), np.zeros_like(inside), np.zeros_like(inside)
+    fields = np.zeros((3, len(sizes), tables.shape[2], tables.shape[3]), np.float32)
+    for c in range(channels):
+        total = 0.0
+        for y in range(height):
+            for x in range(width):
+                total += image[c, y, x] * (1 - hole[y, x])
+        mean = np.float32(total / (height * width - hole.sum()))  # of what is left, to begin with
+        u[1:-1, 1:-1] = image[c] * (1 - hole) + mean * hole
+        _neighbours(u, inside, residual)
+        for y in range(1, height + 1):
+            for x in range(1, width + 1):
+                residual[y, x] -= inside[y, x] * stiffness[y, x] * u[y, x]
+        step[:] = 0
+        last = goal = 0.0
+        for iteration in range(MOST_ITERATIONS):
+            _cycle(inside, inverse, residual, sizes, tables, fields, scratch, direction)
+            energy = _dot(residual, direction)
+            if iteration == 0:
+                goal = energy * tolerance * tolerance
+            if energy <= goal:
+                break
+            share = np.float32(energy / last) if iteration else np.float32(0)
+            last = energy
+            for y in range(1, height + 1):
+                for x in range(1, width + 1):
+                    step[y, x] = direction[y, x] + share * step[y, x]
+            _neighbours(step, inside, bent)
+            for y in range(1, height + 1):
+                for x in range(1, width + 1):
+                    bent[y, x] = stiffness[y, x] * step[y, x] - bent[y, x]
+            size = np.float32(energy / _dot(step, bent))
+            for y in range(1, height + 1):
+                for x in range(1, width + 1):
+                    u[y, x] += size * step[y, x]
+                    residual[y, x] -= size * bent[y, x]
+        for y in range(height):
+            for x in range(width):
+                if hole[y, x] > 0:
+                    image[c, y, x] = u[y + 1, x + 1]
 
 
-def _solve(images: Tensor, removed: Tensor, tolerance: float) -> Tensor:
-    """Preconditioned conjugate gradients on images that have removed pixels; those that are done are set aside."""
-    hole = removed[:, None].to(images.dtype)
-    stiffness = _neighbour_sum(torch.ones_like(hole))  # the weight of the neighbours that exist
-    known = images * (1 - hole)
-    kept = (1 - hole).sum((2, 3), keepdim=True)
-    u = hole * (known.sum((2, 3), keepdim=True) / kept) + known  # the mean of what is left, to begin with
-    out = u.clone()
-    active = torch.arange(len(images), device=images.device)
-    grids = _levels(hole, stiffness)
-    residual = hole * (_neighbour_sum(u) - stiffness * u)
-    step, last, goal = torch.zeros_like(u), None, None
-    for _ in range(MOST_ITERATIONS):
-        direction = _cycle(grids, 0, residual)
-        energy = (residual * direction).sum((2, 3), keepdim=True)
-        if goal is None:
-            goal = energy * tolerance**2
-        running = (energy > goal).flatten(1).any(1)
-        if not running.all():
-            out[active[~running]] = u[~running]
-            if not running.any():
-                return out
-            active, hole, stiffness = active[running], hole[running], stiffness[running]
-            u, residual, direction, energy, goal = (t[running] for t in (u, residual, direction, energy, goal))
-            grids = [grid.of(running) for grid in grids]
-            step, last = step[running], None if last is None else last[running]
-        # A channel that is constant needs nothing: its energy is 0, and so is its step.
-        step = direction if last is None else direction + step * (energy / last.clamp(min=1e-38))
-        last = energy
-        bent = hole * (stiffness * step - _neighbour_sum(step))
-        size = energy / (step * bent).sum((2, 3), keepdim=True).clamp(min=1e-38)
-        u = u + size * step
-        residual = residual - size * bent
-    out[active] = u
-    return out
+@jit(nogil=True, fastmath=True)
+def _neighbours(u: F32, inside: F32, out: F32) -> None:
+    """The weighted sum of each pixel's neighbours, where ``inside`` is 1, else 0."""
+    beside, across = np.float32(BESIDE), np.float32(ACROSS)
+    for y in range(1, u.shape[0] - 1):
+        for x in range(1, u.shape[1] - 1):
+            near = u[y - 1, x] + u[y + 1, x] + u[y, x - 1] + u[y, x + 1]
+            far = u[y - 1, x - 1] + u[y - 1, x + 1] + u[y + 1, x - 1] + u[y + 1, x + 1]
+            out[y, x] = inside[y, x] * (beside * near + across * far)
 
 
-@dataclass
-class _Level:
-    """A coarse system: 1 / diagonal, and the weights to the east, south, south-east and south-west, (N, 1, h, w)."""
-
-    inverse: Tensor
-    east: Tensor
-    south: Tensor
-    south_east: Tensor
-    south_west: Tensor
-    diagonal: Tensor
-
-    @classmethod
-    def of_weights(cls, weights: list[Tensor], diagonal: Tensor) -> _Level:
-        """By the four weights in their order."""
-        east, south, south_east, south_west = weights
-        return cls(_inverse(diagonal), east, south, south_east, south_west, diagonal)
-
-    def of(self, rows: Tensor) -> _Level:
-        """The systems of some images."""
-        return _Level(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-    def times(self, u: Tensor) -> Tensor:
-        """A u."""
-        out = self.diagonal * u
-        for weight, (dy, dx) in zip((self.east, self.south, self.south_east, self.south_west), _OFFSETS):
-            here, there = _shifted(dy, dx)
-            out[here] -= weight[here] * u[there]
-            out[there] -= weight[here] * u[here]
-        return out
-
-    def coarse(self) -> _Level:
-        """Four cells joined to one: weights between them go, those to other fours add up."""
-        height, width = self.diagonal.shape[2:]
-        pad = (0, width % 2, 0, height % 2)
-
-        def fold(weight: Tensor) -> Tensor:
-            weight = F.pad(weight, pad)
-            return weight.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (N, 1, h, y, w, x)
-
-        east, south, down, up = (fold(w) for w in (self.east, self.south, self.south_east, self.south_west))
-        inside = east[..., 0].sum(3) + south[:, :, :, 0].sum(4) + down[:, :, :, 0, :, 0] + up[:, :, :, 0, :, 1]
-        diagonal = fold(self.diagonal).sum((3, 5)) - 2 * inside
-        to_east = east[..., 1].sum(3) + down[:, :, :, 0, :, 1]
-        # What goes south-west from the left column begins in the cell to the east of where it ends.
-        to_east[..., :-1] += up[:, :, :, 0, 1:, 0]
-        to_south = south[:, :, :, 1].sum(4) + down[:, :, :, 1, :, 0] + up[:, :, :, 1, :, 1]
-        weights = (to_east, to_south, down[:, :, :, 1, :, 1], up[:, :, :, 1, :, 0])
-        return _Level.of_weights([weight / STIFFNESS for weight in weights], diagonal / STIFFNESS)
+@jit(nogil=True, fastmath=True)
+def _dot(a: F32, b: F32) -> float:
+    total = 0.0
+    for y in range(a.shape[0]):
+        line = np.float32(0)
+        for x in range(a.shape[1]):
+            line += a[y, x] * b[y, x]
+        total += line
+    return total
 
 
-_OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1))
+@jit(nogil=True)
+def _coarse_levels(inside: F32, stiffness: F32):  # type: ignore[no-untyped-def]
+    """The systems above the pixels: sizes (L, 2), and (L, 6, h + 2, w + 2) tables with a border of zeros.
+
+    A table holds 1 / diagonal, the diagonal, and the weights to the east, south, south-east and south-west. Four cells
+    are joined to one: weights between them go, those to other fours add up.
+    """
+    height, width = inside.shape[0] - 2, inside.shape[1] - 2
+    count, h, w = 0, height, width
+    while count == 0 or max(h, w) > COARSEST_SIDE:
+        h, w, count = (h + 1) // 2, (w + 1) // 2, count + 1
+    sizes = np.zeros((count, 2), np.int64)
+    tables = np.zeros((count, 6, (height + 1) // 2 + 2, (width + 1) // 2 + 2), np.float32)
+    for level in range(count):
+        below = (height, width) if level == 0 else (sizes[level - 1, 0], sizes[level - 1, 1])
+        sizes[level] = (below[0] + 1) // 2, (below[1] + 1) // 2
+        new = tables[level]
+        for y in range(1, below[0] + 1):
+            for x in range(1, below[1] + 1):
+                if level == 0:
+                    if inside[y, x] == 0:
+                        continue
+                    diagonal = stiffness[y, x]
+                    east, south = BESIDE * inside[y, x + 1], BESIDE * inside[y + 1, x]
+                    down, up = ACROSS * inside[y + 1, x + 1], ACROSS * inside[y + 1, x - 1]
+                else:
+                    old = tables[level - 1]
+                    diagonal, east, south = old[1, y, x], old[2, y, x], old[3, y, x]
+                    down, up = old[4, y, x], old[5, y, x]
+                here_y, here_x = (y + 1) // 2, (x + 1) // 2
+                new[1, here_y, here_x] += diagonal
+                for kind in range(4):
+                    weight = (east, south, down, up)[kind]
+                    there_y = (y + (kind > 0) + 1) // 2
+                    there_x = (x + (1, 0, 1, -1)[kind] + 1) // 2
+                    if weight == 0:
+                        continue
+                    if there_y == here_y and there_x == here_x:
+                        new[1, here_y, here_x] -= 2 * weight
+                    elif there_y == here_y and there_x > here_x:
+                        new[2, here_y, here_x] += weight
+                    elif there_y == here_y:  # south-west into the four to the west: kept from there to the east
+                        new[2, here_y, there_x] += weight
+                    elif there_x == here_x:
+                        new[3, here_y, here_x] += weight
+                    elif there_x > here_x:
+                        new[4, here_y, here_x] += weight
+                    else:
+                        new[5, here_y, here_x] += weight
+        new[1:] /= np.float32(STIFFNESS)
+        for y in range(1, sizes[level, 0] + 1):
+            for x in range(1, sizes[level, 1] + 1):
+                if new[1, y, x] > 1e-12:
+                    new[0, y, x] = 1 / new[1, y, x]
+    return sizes, tables
 
 
-def _shifted(dy: int, dx: int) -> tuple[tuple, tuple]:
-    """Index of the cells that have a neighbour at (dy, dx), and of these neighbours."""
-    rows = (slice(None, -dy or None), slice(dy, None))
-    columns = (slice(max(-dx, 0), -dx if dx > 0 else None), slice(max(dx, 0), dx if dx < 0 else None))
-    return (..., rows[0], columns[0]), (..., rows[1], columns[1])
+@jit(nogil=True, fastmath=True)
+def _rest(table: F32, h: int, w: int, u: F32, right: F32, out: F32) -> None:
+    """right − A u of a coarse level."""
+    diagonal, east, south, down, up = table[1], table[2], table[3], table[4], table[5]
+    for y in range(1, h + 1):
+        for x in range(1, w + 1):
+            out[y, x] = (
+                right[y, x]
+                - diagonal[y, x] * u[y, x]
+                + east[y, x] * u[y, x + 1]
+                + east[y, x - 1] * u[y, x - 1]
+                + south[y, x] * u[y + 1, x]
+                + south[y - 1, x] * u[y - 1, x]
+                + down[y, x] * u[y + 1, x + 1]
+                + down[y - 1, x - 1] * u[y - 1, x - 1]
+                + up[y, x] * u[y + 1, x - 1]
+                + up[y - 1, x + 1] * u[y - 1, x + 1]
+            )
 
 
-def _inverse(diagonal: Tensor) -> Tensor:
-    """1 / diagonal; 0 where there is no unknown."""
-    return torch.where(diagonal > 1e-12, 1 / diagonal.clamp(min=1e-12), 0.0)
+@jit(nogil=True, fastmath=True)
+def _cycle(inside, inverse, residual, sizes, tables, fields, scratch, out) -> None:  # type: ignore[no-untyped-def]
+    """One symmetric cycle from the pixels up and down again: ``out`` is about A⁻¹ residual.
 
-
-def _levels(hole: Tensor, stiffness: Tensor) -> list[_Level]:
-    """The systems from the pixels up to a few cells."""
-    weights = []
-    for weight, (dy, dx) in zip((BESIDE, BESIDE, ACROSS, ACROSS), _OFFSETS):
-        here, there = _shifted(dy, dx)
-        one = torch.zeros_like(hole)
-        one[here] = weight * hole[here] * hole[there]
-        weights.append(one)
-    diagonal = stiffness * hole
-    levels = [_Level.of_weights(weights, diagonal)]
-    while max(levels[-1].diagonal.shape[2:]) > 2:
-        levels.append(levels[-1].coarse())
-    return levels
-
-
-def _cycle(levels: list[_Level], number: int, residual: Tensor) -> Tensor:
-    """One symmetric cycle: an approximate solution of A u = residual."""
-    level = levels[number]
-    if number == len(levels) - 1:
-        u = DAMPING * level.inverse * residual
-        for _ in range(COARSEST_SWEEPS):
-            u = u + DAMPING * level.inverse * (residual - level.times(u))
-        return u
-    damping = DAMPING if number else 1.0
-    if number == 0:
-        inside = level.inverse > 0
-
-        def times(u: Tensor) -> Tensor:  # the weights of the pixels are known: no table is read
-            return level.diagonal * u - _neighbour_sum(u).mul_(inside)
-
-    else:
-        times = level.times
-    u = damping * level.inverse * residual
-    rest = residual - times(u)
-    height, width = rest.shape[2:]
-    joined = F.avg_pool2d(rest, 2, ceil_mode=True, divisor_override=1)
-    above = _cycle(levels, number + 1, joined)
-    above = above.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :height, :width]
-    u = u + above * (level.inverse > 0)
-    return u + damping * level.inverse * (residual - times(u))
+    ``fields`` (3, L, h + 2, w + 2) are the levels' right sides, solutions and rests; ``scratch`` is of the pixels' size.
+    """
+    rights, solutions, rests = fields[0], fields[1], fields[2]
+    height, width = inside.shape[0] - 2, inside.shape[1] - 2
+    damping, top = np.float32(DAMPING), len(sizes) - 1
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            out[y, x] = inverse[y, x] * residual[y, x]
+    # Behind a full Jacobi step what is left is the sum of the neighbours.
+    _neighbours(out, inside, scratch)
+    for level in range(len(sizes)):
+        h, w = sizes[level]
+        right, solution, table = rights[level], solutions[level], tables[level]
+        right[1 : h + 1, 1 : w + 1] = 0
+        below = scratch if level == 0 else rests[level - 1]
+        low_h, low_w = (height, width) if level == 0 else (sizes[level - 1, 0], sizes[level - 1, 1])
+        for y in range(1, low_h + 1):
+            for x in range(1, low_w + 1):
+                right[(y + 1) // 2, (x + 1) // 2] += below[y, x]
+        for y in range(1, h + 1):
+            for x in range(1, w + 1):
+                solution[y, x] = damping * table[0, y, x] * right[y, x]
+        sweeps = COARSEST_SWEEPS if level == top else 0
+        for _ in range(sweeps):
+            _rest(table, h, w, solution, right, rests[level])
+            for y in range(1, h + 1):
+                for x in range(1, w + 1):
+                    solution[y, x] += damping * table[0, y, x] * rests[level, y, x]
+        _rest(table, h, w, solution, right, rests[level])
+    for level in range(top - 1, -1, -1):
+        h, w = sizes[level]
+        solution, table = solutions[level], tables[level]
+        for y in range(1, h + 1):
+            for x in range(1, w + 1):
+                if table[0, y, x] > 0:
+                    solution[y, x] += solutions[level + 1, (y + 1) // 2, (x + 1) // 2]
+        _rest(table, h, w, solution, rights[level], rests[level])
+        for y in range(1, h + 1):
+            for x in range(1, w + 1):
+                solution[y, x] += damping * table[0, y, x] * rests[level, y, x]
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            out[y, x] += inside[y, x] * solutions[0, (y + 1) // 2, (x + 1) // 2]
+    _neighbours(out, inside, scratch)
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            out[y, x] = inverse[y, x] * (residual[y, x] + scratch[y, x])
