@@ -21,9 +21,9 @@ from pathlib import Path
 from measure import Row, load_average
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ('caching', 'evaluation', 'map_folders', 'explain', 'reading', 'segmentation', 'training')
+SCRIPTS = ('caching', 'evaluation', 'map_folders', 'explain', 'faithfulness', 'reading', 'segmentation', 'training')
 PACKAGES = ('torch', 'torchvision', 'numpy', 'opencv-python', 'numba', 'onedl-mmengine', 'onedl-mmpretrain', 'mmengine')
-OPTIONAL = ('grad-cam', 'torchcam', 'pydensecrf2')
+OPTIONAL = ('grad-cam', 'torchcam', 'quantus', 'pydensecrf2')
 INTRODUCTION = """\
 # Speed, measured side by side
 

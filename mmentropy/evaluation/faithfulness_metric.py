@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmentropy.ops.faithfulness.agreement import energy_share, pointing_hit
 from mmentropy.ops.faithfulness.figures import FIGURES, check_figures, faithfulness_figures
+from mmentropy.ops.faithfulness.inference_copy import inference_copy
 from mmentropy.ops.faithfulness.scoring import constant_maps
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
 from mmentropy.ops.mapping.scaling import NORMALIZATIONS, draw_maps, normalize_map
@@ -88,13 +89,14 @@ class FaithfulnessMetric(CountingMetric):
         self.target, self.normalize, self.tolerance, self.seed = target, normalize, tolerance, seed
         self.options = dict(options or {})
         self.model: Any = None
+        self._faster: Any = None
         # Of the sample that is counted next.
         self._asked: dict[str, float] = {}
         self._constant = False
 
     def use_model(self, model: Any) -> None:
         """The model that is asked; called before each evaluation."""
-        self.model = model
+        self.model, self._faster = model, None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Ask the model about a batch, and count."""
@@ -138,6 +140,7 @@ class FaithfulnessMetric(CountingMetric):
         maps = [case.class_map(label) for case, label in zip(cases, classes)]
         grids = [case.sample.get(MAP_GRID) for case in cases]
         drawn = self._drawn(maps, grids, images)
+        self._faster = self._faster or inference_copy(self.model, images[:2])
         found = faithfulness_figures(
             self.model,
             images,
@@ -146,6 +149,7 @@ class FaithfulnessMetric(CountingMetric):
             self.asking,
             explain=self._explain,
             seeds=[zlib.crc32(f'{self.seed} {name_of(case.sample)}'.encode()) for case in cases],
+            faster=self._faster,
             **self.options,
         )
         return found | {'constant': constant_maps(drawn)}

@@ -23,7 +23,8 @@ from mmentropy.engine.model_loading import LoadedModel
 from mmentropy.explain import METHODS, Explainer, build_explainer
 from mmentropy.ops.faithfulness.agreement import energy_share, pointing_hit
 from mmentropy.ops.faithfulness.figures import FIGURES, check_figures, faithfulness_figures
-from mmentropy.ops.faithfulness.scoring import image_scores
+from mmentropy.ops.faithfulness.inference_copy import inference_copy
+from mmentropy.ops.faithfulness.scoring import Model, image_scores
 from mmentropy.ops.mapping.scaling import draw_maps, normalize_map
 from mmentropy.safe_files import write_whole, written_whole
 
@@ -117,7 +118,11 @@ class Truth(NamedTuple):
 
 
 def judge(
-    explainer: Explainer, inputs: Tensor, truths: Sequence[Truth], judgement: Judgement
+    explainer: Explainer,
+    inputs: Tensor,
+    truths: Sequence[Truth],
+    judgement: Judgement,
+    faster: Model | None = None,
 ) -> list[dict[str, float | None]]:
     """Figures of the maps of a batch of network inputs, as shares; None where an image has none.
 
@@ -126,6 +131,7 @@ def judge(
         inputs: (N, 3, h, w), each the whole image.
         truths: of the N images.
         judgement: what is asked.
+        faster: a copy of the model that is faster to ask.
     """
     model, size = explainer.model, (inputs.shape[2], inputs.shape[3])
     score = 'softmax' if explainer.score == 'softmax' else 'sigmoid'
@@ -154,6 +160,7 @@ def judge(
             explain=lambda images, wanted: drawn(*raw(images, wanted)),
             seeds=seeds,
             score=score,
+            faster=faster,
             **judgement.options,
         )
     rows = []
@@ -268,15 +275,16 @@ class Rows:
             told: called with the number of images after each batch.
         """
         explainers = {method: method_explainer(method, model) for method in methods}
-        done = self.read()
+        done, faster = self.read(), None
         number, parts = self.part
         with open(self.folder / f'rows-{number + 1}of{parts}.jsonl', 'a', encoding='utf-8') as file:
             for i, (truths, make) in enumerate(batches):
                 missing = [m for m in methods if any(truth.name not in done.get(m, {}) for truth in truths)]
                 if i % parts == number and missing:
                     inputs = make()
+                    faster = faster or inference_copy(model.eval(), inputs[:2])
                     for method in missing:
-                        rows = judge(explainers[method], inputs, truths, judgement)
+                        rows = judge(explainers[method], inputs, truths, judgement, faster)
                         lines = [
                             json.dumps(dict(method=method, image=truth.name, label=truth.label, values=row)) + '\n'
                             for truth, row in zip(truths, rows)

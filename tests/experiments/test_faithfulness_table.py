@@ -102,7 +102,7 @@ def test_a_stopped_run_goes_on_and_judges_new_methods(tmp_path, monkeypatch):
     lines = file.read_text().splitlines()
     file.write_text('\n'.join([*lines[:-1], lines[-1][:30]]) + '\n')  # killed in the middle of a line
     monkeypatch.setattr(
-        faithfulness_table, 'judge', lambda e, i, t, j: calls.append(type(e).__name__) or judge(e, i, t, j)
+        faithfulness_table, 'judge', lambda e, *others: calls.append(type(e).__name__) or judge(e, *others)
     )
     assert judged(tmp_path / 'a', model) == whole
     # Three batches of the new method, the third batch of the others, and the batch that was cut off.

@@ -93,6 +93,7 @@ def faithfulness_figures(
     seeds: Sequence[int] | None = None,
     sensitivity: dict[str, Any] | None = None,
     randomization: dict[str, Any] | None = None,
+    faster: Model | None = None,
     **options: Any,
 ) -> dict[str, Tensor]:
     """Figures of each image of a batch.
@@ -108,6 +109,7 @@ def faithfulness_figures(
         seeds: of whatever is random, one an image; None numbers them.
         sensitivity: ``radius`` and ``samples`` of :func:`~.sanity.max_sensitivity`.
         randomization: ``stages`` and ``seed`` of :func:`~.sanity.parameter_randomization`.
+        faster: a copy of the model that is faster to ask, see :func:`~.inference_copy.inference_copy`.
         **options: of :func:`~.perturbation.perturbation_scores`.
 
     Returns:
@@ -133,7 +135,7 @@ def faithfulness_figures(
     maps = check_maps(images, maps, unit=True)
     seeds = list(range(len(images))) if seeds is None else list(seeds)
     found: dict[str, Tensor] = {'sparseness': sparseness(maps), 'complexity': complexity(maps)}
-    found |= _altered(model, images, maps, classes, metrics, seeds, options)
+    found |= _altered(faster or model, images, maps, classes, metrics, seeds, options)
     if explain is not None:
         found |= _explained(images, maps, classes, metrics, explain, seeds, found, sensitivity or {})
         if 'random_logit' in metrics:

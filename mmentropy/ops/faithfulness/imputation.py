@@ -87,7 +87,7 @@ def _fill(image: F32, hole: F32, tolerance: float) -> None:
     step, bent, scratch = np.zeros_like(inside), np.zeros_like(inside), np.zeros_like(inside)
     fields = np.zeros((3, len(sizes), tables.shape[2], tables.shape[3]), np.float32)
     for c in range(channels):
-        total = 0.0
+        total = np.float64(0)
         for y in range(height):
             for x in range(width):
                 total += image[c, y, x] * (1 - hole[y, x])
@@ -98,15 +98,15 @@ def _fill(image: F32, hole: F32, tolerance: float) -> None:
             for x in range(1, width + 1):
                 residual[y, x] -= inside[y, x] * stiffness[y, x] * u[y, x]
         step[:] = 0
-        last = goal = 0.0
+        last, goal = np.float32(0), np.float32(0)
         for iteration in range(MOST_ITERATIONS):
             _cycle(inside, inverse, residual, sizes, tables, fields, scratch, direction)
             energy = _dot(residual, direction)
             if iteration == 0:
-                goal = energy * tolerance * tolerance
+                goal = energy * np.float32(tolerance * tolerance)
             if energy <= goal:
                 break
-            share = np.float32(energy / last) if iteration else np.float32(0)
+            share = energy / last if iteration else np.float32(0)
             last = energy
             for y in range(1, height + 1):
                 for x in range(1, width + 1):
@@ -115,7 +115,7 @@ def _fill(image: F32, hole: F32, tolerance: float) -> None:
             for y in range(1, height + 1):
                 for x in range(1, width + 1):
                     bent[y, x] = stiffness[y, x] * step[y, x] - bent[y, x]
-            size = np.float32(energy / _dot(step, bent))
+            size = energy / _dot(step, bent)
             for y in range(1, height + 1):
                 for x in range(1, width + 1):
                     u[y, x] += size * step[y, x]
@@ -138,14 +138,14 @@ def _neighbours(u: F32, inside: F32, out: F32) -> None:
 
 
 @jit(nogil=True, fastmath=True)
-def _dot(a: F32, b: F32) -> float:
-    total = 0.0
+def _dot(a: F32, b: F32) -> np.float32:
+    total = np.float64(0)
     for y in range(a.shape[0]):
         line = np.float32(0)
         for x in range(a.shape[1]):
             line += a[y, x] * b[y, x]
         total += line
-    return total
+    return np.float32(total)
 
 
 @jit(nogil=True)
@@ -229,7 +229,7 @@ def _rest(table: F32, h: int, w: int, u: F32, right: F32, out: F32) -> None:
 def _cycle(inside, inverse, residual, sizes, tables, fields, scratch, out) -> None:  # type: ignore[no-untyped-def]
     """One symmetric cycle from the pixels up and down again: ``out`` is about A⁻¹ residual.
 
-    ``fields`` (3, L, h + 2, w + 2) are the levels' right sides, solutions and rests; ``scratch`` is of the pixels' size.
+    ``fields`` (3, L, h + 2, w + 2) are the levels' right sides, solutions and rests; ``scratch`` has the pixels' size.
     """
     rights, solutions, rests = fields[0], fields[1], fields[2]
     height, width = inside.shape[0] - 2, inside.shape[1] - 2
