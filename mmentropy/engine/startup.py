@@ -21,7 +21,6 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import get_installed_path
 
-import mmentropy
 from mmentropy.command_line import LAUNCHER_ENV, first_line
 from mmentropy.processes import die_with_parent, one_owner
 
@@ -35,7 +34,7 @@ from .run_settings import check_settings
 from .short_log import ShortLogRunner, run_header
 
 #: Our configs: in a wheel files, in a clone a link to ``configs/``.
-CONFIGS = Path(mmentropy.__file__).resolve().parent / '.mim' / 'configs'
+CONFIGS = Path(__file__).resolve().parents[1] / '.mim' / 'configs'
 #: mmengine reads ``_base_ = 'package::…'`` of the packages in its own list alone.
 MODULE2PACKAGE.setdefault('mmentropy', 'mmentropy')
 
