@@ -102,6 +102,8 @@ WAYS = [
     ('explain.py', ['{world}/small.py', '{world}/a.png', '--weights', EVIL, '--out', '{world}/new.jpg']),
     ('visualization/methods_grid.py', [DEMO, '--work-dir', '{world}/compared', '--out', '{world}/new.png']),
     ('analysis_tools/faithfulness.py', [DEMO, '--weights', EVIL, '--out', '{world}/new']),
+    ('analysis_tools/few_samples.py', [DEMO, '--work-dir', '{world}/new', '--per-class', '1', *INIT]),
+    ('visualization/layer_maps.py', [DEMO, '{world}/a.png', '--weights', EVIL, '--out', '{world}/new.png']),
     ('analysis_tools/compare.py', [DEMO, '--work-dir', '{world}/new', *INIT]),
     (
         'analysis_tools/entropy_sweep.py',
