@@ -20,6 +20,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as host
 from torch import nn
 
+from mmentropy.command_line import first_line
 from mmentropy.safe_files import multiarray
 
 #: What mmengine's own checkpoints hold beside tensors and plain containers: the curves of the message hub.
@@ -123,13 +124,13 @@ def read_checkpoint(cls: type, filename: str, *args: Any, **kwargs: Any) -> Any:
         with _as_data():
             return _read_as_host(cls, filename, *args, **kwargs)
     except UnpicklingError as error:
-        raise UnpicklingError(f'{filename}: {str(error).splitlines()[0]}') from None
-    except torch.cuda.OutOfMemoryError:
+        raise UnpicklingError(f'{filename}: {first_line(error)}') from None
+    except (OSError, MemoryError, torch.cuda.OutOfMemoryError):
         raise
-    except (RuntimeError, EOFError, AttributeError, KeyError, TypeError, IndexError) as error:
+    except Exception as error:  # unpickling damaged bytes raises whatever it meets
         if not local:
             raise
-        raise ValueError(f'{filename} cannot be read as a checkpoint ({str(error).splitlines()[:1]})') from None
+        raise ValueError(f'{filename} cannot be read as a checkpoint ({first_line(error)})') from None
 
 
 host.CheckpointLoader.load_checkpoint = classmethod(read_checkpoint)
@@ -145,7 +146,7 @@ def read_meta(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
         states = content.get('message_hub', {}).get('runtime_info', {}).get('random_states')
         return {**content.get('meta', {}), **({} if states is None else {'processes': len(states)})}
-    except (OSError, UnpicklingError, RuntimeError, ValueError, TypeError, AttributeError, EOFError, KeyError):
+    except Exception:  # unpickling damaged bytes raises whatever it meets
         return {}
 
 

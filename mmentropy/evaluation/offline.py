@@ -363,6 +363,13 @@ def _load_state(path: str | Path | None, key: str) -> tuple[set[int], Outcome]:
         outcome = Outcome(rows=[tuple(row) for row in plain['rows']], images=plain['images'])
         outcome.faults = [tuple(fault) for fault in plain['faults']]
         outcome.inputs = [(int(first), str(digest)) for first, digest in plain['inputs']]
+        numbers = [*plain['done'], plain['images'], *(index for index, _ in outcome.rows)]
+        if not all(type(number) is int and number >= 0 for number in numbers):
+            raise ValueError('chunks, images and rows are counted')
+        if not all(isinstance(row, dict) for _, row in outcome.rows):
+            raise ValueError('a row of the table is a dict')
+        if not all(isinstance(text, str) and len(fault) == 2 for fault in outcome.faults for text in fault):
+            raise ValueError('a fault is an id and a sentence')
         if [first for first, _ in sorted(outcome.inputs)] != [i * CHUNK for i in plain['done']]:
             raise ValueError('some of what is done has no digest of its inputs')
         parts = [(*name.split('|', 1), value) for name, value in arrays.items()]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import pickle
@@ -12,10 +13,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import dataset_worlds as worlds
 import numpy as np
+import torch
+from mmengine.runner import CheckpointLoader
 from PIL import Image
 
 from mmentropy.apis.writing import ResultWriter
@@ -33,11 +37,14 @@ from mmentropy.datasets import (
 from mmentropy.datasets.readers.parsing import read_voc_xml
 from mmentropy.datasets.readers.wsol_metadata import read_metadata
 from mmentropy.datasets.transforms.sample_loading import BadSampleError, LoadLocalizationMasks, load_sample
+from mmentropy.engine.checkpoint import latest_whole, read_meta
+from mmentropy.engine.run_settings import read_settings
 from mmentropy.evaluation.map_files import load_maps, read_map, read_predictions
-from mmentropy.evaluation.offline import Outcome, _load_state, _save_state
+from mmentropy.evaluation.offline import CHUNK, Outcome, _load_state, _save_state
 from mmentropy.evaluation.thresholds import load_thresholds
 from mmentropy.image_files import read_image
 from mmentropy.ops.masks import voc_palette
+from mmentropy.processes import one_owner
 from mmentropy.safe_files import load_json
 from mmentropy.segmentation.files import ImageMaps, read_label_png
 from mmentropy.segmentation.foreign_maps import read_irn, read_psa, read_sec
@@ -164,7 +171,71 @@ def photo_sample(folder: Path) -> dict:
 
 def state(folder: Path) -> None:
     outcome = Outcome([{'hits': np.arange(4)}, {'sum': np.ones(2)}], [(0, {'a': 1})], [('x', 'bad')], 3)
+    outcome.inputs = [(0, 'one'), (CHUNK, 'other')]
     _save_state(folder / 'state.npz', 'key', {0, 1}, outcome)
+
+
+STATE = dict(key='key', done=[0], rows=[[0, {'a': 1}]], faults=[['x', 'bad']], images=3, inputs=[[0, 'one']])
+
+
+def state_of_fields(folder: Path) -> None:
+    """A state whose archive is sound, with fields that somebody has edited: it is gone on with, or not used."""
+    plain = np.frombuffer((folder / 'plain.json').read_bytes(), np.uint8)
+    np.savez(folder / 'state.npz', **{'plain': plain, '0|hits': np.arange(4)})
+    done, outcome = _load_state(folder / 'state.npz', 'key')
+    assert all(type(number) is int for number in [*done, outcome.images])
+    outcome.add(Outcome([{'hits': np.arange(4)}], [(9, {'a': 1})], [('y', 'bad')], 1))
+
+
+SETTINGS = "model = dict(type='A', head=dict(loss=dict(type='L', weight=1.0)), layers=('a', 'b'))\nx = float('inf')\n"
+
+
+def checkpoint(folder: Path) -> None:
+    meta = {'iter': 3, 'cfg': SETTINGS}
+    torch.save({'state_dict': {'w': torch.arange(9.0)}, 'meta': meta}, folder / 'epoch_1.pth')
+
+
+def read_weights(folder: Path) -> Any:
+    """Through the one door; what comes in has weights as they were, unless the file is told to be damaged."""
+    return CheckpointLoader.load_checkpoint(str(folder / 'epoch_1.pth'), map_location='cpu', logger=None)
+
+
+def pickled(folder: Path) -> None:
+    checkpoint(folder)
+    with zipfile.ZipFile(folder / 'epoch_1.pth') as archive:
+        (folder / 'data.pkl').write_bytes(archive.read('epoch_1/data.pkl'))
+
+
+def read_pickled(folder: Path) -> Any:
+    """The damaged pickle in a sound archive."""
+    with zipfile.ZipFile(folder / 'epoch_1.pth', 'w') as archive:
+        archive.write(folder / 'data.pkl', 'epoch_1/data.pkl')
+        archive.writestr('epoch_1/version', '3\n')
+        archive.writestr('epoch_1/data/0', np.arange(9, dtype=np.float32).tobytes())
+    return read_weights(folder)
+
+
+def marked(folder: Path) -> None:
+    checkpoint(folder)
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
+
+
+def latest_of(folder: Path) -> None:
+    """Whatever the mark says, the whole checkpoint of this folder is found."""
+    assert latest_whole(folder) == (folder / 'epoch_1.pth', [])
+
+
+def held_lock(folder: Path) -> None:
+    """A note of any bytes, held and asked for."""
+    with open(folder / 'a.lock', 'rb') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            with one_owner(folder / 'a.lock', 'run', 'wait', patience=0):
+                raise AssertionError('it was held')
+        except ValueError as error:
+            told = str(error)
+    assert len(told) < 600
+    assert told.isprintable()
 
 
 def report(folder: Path) -> None:
@@ -281,6 +352,24 @@ CASES: dict[str, Case] = {
     'our maps': Case(saved_maps, lambda folder: ImageMaps.load(folder / 'a.npz'), ('a.npz',)),
     'report': Case(report, lambda folder: ReportData.load(folder / 'report.npz'), ('report.npz',)),
     'evaluation state': Case(state, lambda folder: _load_state(folder / 'state.npz', 'key'), ('state.npz',), ()),
+    'evaluation state by its fields': Case(
+        content('plain.json', json.dumps(STATE)), state_of_fields, ('plain.json',), ()
+    ),
+    'checkpoint': Case(checkpoint, read_weights, ('epoch_1.pth',), (ValueError, FileNotFoundError, UnpicklingError)),
+    'checkpoint for its settings': Case(
+        checkpoint, lambda folder: read_meta(folder / 'epoch_1.pth'), ('epoch_1.pth',), ()
+    ),
+    'pickle of a checkpoint, checksums right': Case(
+        pickled, read_pickled, ('data.pkl',), (ValueError, FileNotFoundError, UnpicklingError)
+    ),
+    'settings in a checkpoint': Case(
+        content('text.py', SETTINGS),
+        lambda folder: read_settings((folder / 'text.py').read_text(errors='replace')),
+        ('text.py',),
+        (),
+    ),
+    'mark of the last checkpoint': Case(marked, latest_of, ('last_checkpoint',), ()),
+    'note in a lock': Case(content('a.lock', 'process 1 on host\n'), held_lock, ('a.lock',), ()),
     'written result': Case(
         result, lambda folder: ResultWriter(folder, ('maps',), settings='s').done('a'), ('maps/a.npz',), ()
     ),
