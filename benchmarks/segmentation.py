@@ -186,7 +186,7 @@ def maps(repeats: int, small: bool) -> list[dict]:
         ).eval()
 
     @torch.inference_mode()
-    def forward(images: torch.Tensor):
+    def forward(images: torch.Tensor, labels=None):
         features = model.extract_feat((images.float() - 127.5) / 63.75, stage='backbone')[-1]
         return model.head.maps(features).clamp(min=0), model.head.entropy_map(features), None  # drawn half-pixel
 

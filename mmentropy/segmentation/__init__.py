@@ -7,7 +7,7 @@ from mmentropy._moved import keep_old_names
 from .attention_refine import AttentionRefine
 from .files import ImageMaps
 from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
-from .map_stages import ClassifierMaps, ClassMaps, ForeignMaps, multi_scale_maps
+from .map_stages import ClassifierMaps, ClassMaps, ExplainerMaps, ForeignMaps, multi_scale_maps
 from .pipeline import SeedPipeline
 from .predict import Test
 from .proposal_vote import ProposalVote
@@ -33,6 +33,7 @@ __all__ = [
     'Classify',
     'Context',
     'CrfRefine',
+    'ExplainerMaps',
     'ForeignMaps',
     'GrowRefine',
     'ImageMaps',

@@ -5,21 +5,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from mmentropy.explain import METHODS, build_explainer
 from mmentropy.explain.grids import MEASURED_IMAGES, LayerGrid, check_grid
 from mmentropy.explain.patch_affinity import patch_affinity
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map
-from mmentropy.ops.mapping.views import view_size, views_of
+from mmentropy.ops.mapping.views import View, view_size, views_of
 from mmentropy.ops.seeding.seed_curve import seed_curve, seed_histogram
 from mmentropy.ops.seeding.seeds import scale_to_peak
 from mmentropy.registry import STAGES
@@ -28,9 +31,9 @@ from .files import ImageMaps
 from .foreign_maps import read_foreign, read_sec
 from .stage import Context, PerImageStage, one_sentence, pack_counts, unpack_counts
 
-#: images (B, 3, H, W) uint8 RGB → class maps (B, C, h, w) as they are read, location entropy (B, h, w) in nats, and
-#: where the locations look in these images
-MapModel = Callable[[Tensor], tuple[Tensor, Tensor, MapGrid | None]]
+#: images (B, 3, H, W) uint8 RGB and K classes (None for all) → their maps (B, K, h, w) as they are read, location
+#: entropy (B, h, w) in nats or None, and where the locations look in these images
+MapModel = Callable[[Tensor, Sequence[int] | None], tuple[Tensor, Tensor | None, MapGrid | None]]
 THRESHOLDS = np.round(np.arange(0, 1, 0.01), 2)
 
 
@@ -42,6 +45,7 @@ class ClassifierMaps:
         reading: how maps are read, see :class:`~mmentropy.ops.mapping.reading.Reading`.
         grid: one of :data:`mmentropy.explain.GRIDS`; ``measured`` goes by the first images, or by those of
             :meth:`measure`.
+        half: run the backbone in half precision: float16 on a GPU, bfloat16 on a CPU.
 
     Raises:
         ValueError: if the model's head gives no maps, or for another reading or grid.
@@ -50,26 +54,32 @@ class ClassifierMaps:
     >>> backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
     >>> head = dict(type='mmentropy.CAMHead', num_classes=3)
     >>> model = LocalizationClassifier(backbone, dict(type='GlobalAveragePooling'), head).eval()
-    >>> maps, entropy, grid = ClassifierMaps(model)(torch.zeros(2, 3, 64, 64))
+    >>> maps, entropy, grid = ClassifierMaps(model)(torch.zeros(2, 3, 64, 64), labels=[0, 2])
     >>> maps.shape, entropy.shape, grid.start, grid.step
-    (torch.Size([2, 3, 2, 2]), torch.Size([2, 2, 2]), (0.0, 0.0), (32.0, 32.0))
+    (torch.Size([2, 2, 2, 2]), torch.Size([2, 2, 2]), (0.0, 0.0), (32.0, 32.0))
     """
 
-    def __init__(self, model: Any, reading: Reading | dict | str = 'relu', grid: str = 'followed') -> None:
+    def __init__(
+        self, model: Any, reading: Reading | dict | str = 'relu', grid: str = 'followed', half: bool = False
+    ) -> None:
         if not hasattr(getattr(model, 'head', None), 'maps'):
             raise ValueError(f'maps need a LocalizationClassifier with a CAMHead, got {type(model).__name__}')
         self.model, self.reading, self.grid = model, Reading.of(reading), LayerGrid(grid)
+        self.half = half
 
     @torch.no_grad()
-    def __call__(self, images: Tensor) -> tuple[Tensor, Tensor, MapGrid | None]:
+    def __call__(self, images: Tensor, labels: Sequence[int] | None = None) -> tuple[Tensor, Tensor, MapGrid | None]:
         inputs = self._inputs(images)
-        features = self.model.extract_feat(inputs, stage='backbone')[-1]
+        with half_precision(inputs.device, self.half):
+            features = self.model.extract_feat(inputs, stage='backbone')[-1]
+        features = features.float()
         entropy = self.model.head.entropy_map(features)
         affinity = None
         if self.reading.needs_attention:
             affinity = patch_affinity(self.model.backbone, inputs, tuple(features.shape[2:]))
         maps = read_maps(self.model.head.maps(features), entropy, features, self.reading, affinity)
-        return maps, entropy, self.grid(self.model, 'backbone', inputs)
+        picked = maps if labels is None else maps[:, list(labels)]
+        return picked, entropy, self.grid(self.model, 'backbone', inputs)
 
     def measure(self, images: Sequence[np.ndarray]) -> None:
         """Let the gradients on these (H, W, 3) images say how far the weights move the grid; their mean counts."""
@@ -77,8 +87,65 @@ class ClassifierMaps:
         self.grid.measure(self.model, 'backbone', inputs)
 
     def _inputs(self, images: Tensor) -> Tensor:
-        # The host's readers give BGR, and its preprocessor turns it round as the model was trained.
-        return self.model.data_preprocessor({'inputs': images.flip(1)})['inputs']
+        return preprocessed(self.model, images)
+
+
+class ExplainerMaps:
+    """Maps of any network by any method of :mod:`mmentropy.explain`. A :data:`MapModel`.
+
+    Args:
+        model: the classifier, in evaluation mode, with the preprocessing of its host.
+        method: one of :data:`mmentropy.explain.METHODS` with a map a class.
+        reading, grid: see :class:`~mmentropy.explain.explainer.Explainer`.
+        score: how the location entropy is taken, ``sigmoid`` for a multi-label model.
+
+    Raises:
+        ValueError: for a method that has one map an image.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        method: str,
+        reading: Reading | dict | str = 'relu',
+        grid: str = 'followed',
+        score: str = 'sigmoid',
+    ) -> None:
+        self.model = model
+        self.explainer = build_explainer(method, model, reading=reading, grid=grid, score=score)
+        if self.explainer.class_agnostic:
+            raise ValueError(f'{method} has one map an image; seeds need a map a class, such as grad_cam++ gives')
+
+    def __call__(
+        self, images: Tensor, labels: Sequence[int] | None = None
+    ) -> tuple[Tensor, Tensor | None, MapGrid | None]:
+        inputs = preprocessed(self.model, images)
+        found = self.explainer(inputs, None if labels is None else [list(labels)] * len(inputs))
+        entropy = None
+        if hasattr(getattr(self.model, 'head', None), 'entropy_map'):
+            with torch.no_grad():
+                entropy = self.model.head.entropy_map(self.model.extract_feat(inputs, stage='backbone')[-1])
+        if entropy is not None and entropy.shape[1:] != found.maps.shape[2:]:
+            entropy = F.interpolate(entropy[:, None], found.maps.shape[2:], mode='bilinear', align_corners=False)[:, 0]
+        return found.maps.detach(), entropy, found.grid
+
+    def measure(self, images: Sequence[np.ndarray]) -> None:
+        """Let the first image's gradients say how far the weights move the grid, see ``grid='measured'``."""
+        self(torch.from_numpy(images[0]).permute(2, 0, 1)[None], [0])
+
+
+def preprocessed(model: Any, images: Tensor) -> Tensor:
+    """Network inputs of (B, 3, H, W) uint8 RGB images.
+
+    The host's readers give BGR, and its preprocessor turns it round as the model was trained.
+    """
+    return model.data_preprocessor({'inputs': images.flip(1)})['inputs']
+
+
+def half_precision(device: torch.device, wanted: bool) -> AbstractContextManager:
+    """Autocast to float16 on a GPU, to bfloat16 on a CPU; nothing where it is not wanted."""
+    dtype = torch.bfloat16 if device.type == 'cpu' else torch.float16
+    return torch.autocast(device.type, dtype) if wanted else nullcontext()
 
 
 def classifier_maps(
@@ -87,8 +154,10 @@ def classifier_maps(
     device: str,
     reading: Reading | dict | str = 'relu',
     grid: str = 'followed',
-) -> ClassifierMaps:
-    """Maps of a trained classifier; see :class:`ClassifierMaps`.
+    method: str = 'cam',
+    half: bool = False,
+) -> ClassifierMaps | ExplainerMaps:
+    """Maps of a trained classifier; see :class:`ClassifierMaps` (``cam``) and :class:`ExplainerMaps`.
 
     Raises:
         ValueError: if the config's head gives no maps.
@@ -97,37 +166,59 @@ def classifier_maps(
 
     model = load_model(str(config), checkpoint, device).model
     try:
-        return ClassifierMaps(model, reading, grid)
+        if method != 'cam':
+            return ExplainerMaps(model, method, reading, grid)
+        return ClassifierMaps(model, reading, grid, half)
     except ValueError as error:
         raise ValueError(f'{config}: {error}') from None
 
 
+def views_by(size: tuple[int, int], scales: Sequence[float], flip: bool | str) -> list[View]:
+    """Looks at an image: every scale, with ``flip`` also mirrored; ``alternate`` mirrors every second scale instead.
+
+    >>> [view.mirrored for view in views_by((8, 8), [1.0, 0.5, 2.0], 'alternate')]
+    [False, True, False]
+    """
+    views = views_of(size, scales, bool(flip))
+    return [views[2 * i + i % 2] for i in range(len(views) // 2)] if flip == 'alternate' else views
+
+
 def multi_scale_maps(
-    model: MapModel, images: Sequence[np.ndarray], scales: Sequence[float], flip: bool, size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+    model: MapModel,
+    images: Sequence[np.ndarray],
+    scales: Sequence[float],
+    flip: bool | str,
+    size: tuple[int, int],
+    labels: Sequence[int] | None = None,
+) -> tuple[Tensor, Tensor | None]:
     """Class maps summed, and entropy averaged, over scales and mirror images, each drawn in its place over the image.
 
     Args:
         model: see :data:`MapModel`.
         images: of one shape (H, W, 3), uint8.
         scales: factors of the image's size.
-        flip: also the mirror image; the mean of both counts once.
+        flip: also the mirror image, and the mean of both counts once; ``alternate`` mirrors every second scale instead.
         size: (h, w) of the result.
+        labels: K classes; None for all.
 
     Returns:
-        (B, C, h, w) and (B, h, w).
+        (B, K, h, w) and (B, h, w), or None where the model has no location entropy.
     """
     whole = (images[0].shape[0], images[0].shape[1])
-    views = views_of(whole, scales, flip)
-    maps, entropies = torch.zeros(()), torch.zeros(())
+    views = views_by(whole, scales, flip)
+    total: Tensor | float = 0.0
+    has_entropy = True
     for view in views:
         resized = images
         if view.size != whole:
             resized = [cv2.resize(image, view.size[::-1], interpolation=cv2.INTER_CUBIC) for image in images]
-        cams, entropy, grid = model(view.turned(torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2)))
-        drawn = view.drawn(torch.cat([cams.float(), entropy.float()[:, None]], dim=1), size, grid)
-        maps, entropies = maps + drawn[:, :-1], entropies + drawn[:, -1]
-    return maps / (2 if flip else 1), entropies / len(views)
+        turned = view.turned(torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2))
+        maps, entropy, grid = model(turned, labels)
+        has_entropy = entropy is not None
+        layers = torch.cat([maps.float(), entropy.float()[:, None]], dim=1) if has_entropy else maps.float()
+        total = total + view.drawn(layers, size, grid)
+    maps = (total[:, :-1] if has_entropy else total) / (len(views) / len(scales))
+    return maps, total[:, -1] / len(views) if has_entropy else None
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -196,10 +287,14 @@ class ClassMaps(MapStage):
         config: of the classifier; taken from the source by default.
         checkpoint: of the classifier; taken from the source by default.
         scales: factors of the image's size.
-        flip: average with the mirror image.
+        flip: average with the mirror image; ``alternate`` mirrors every second scale instead, at half the cost.
         stride: of the maps that are kept, in pixels of the image.
         batch_size: images of one shape in a batch.
         threshold: fixed background threshold of the reported mIoU.
+        reading: how maps are read, see :class:`~mmentropy.ops.mapping.reading.Reading`.
+        grid: where they are drawn, one of :data:`mmentropy.explain.GRIDS`.
+        method: ``cam``, or another of :data:`mmentropy.explain.METHODS` with a map a class.
+        half: run the backbone in half precision (``cam``).
 
     >>> stage = STAGES.build(dict(type='ClassMaps', source='classify', scales=(1.0, 2.0), stride=8))
     >>> stage.name, stage.needs, stage.scales
@@ -215,14 +310,21 @@ class ClassMaps(MapStage):
         config: str | None = None,
         checkpoint: str | None = None,
         scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
-        flip: bool = True,
+        flip: bool | str = True,
         stride: int = 4,
         batch_size: int = 8,
         threshold: float = 0.15,
         reading: Reading | dict | str = 'relu',
         grid: str = 'followed',
+        method: str = 'cam',
+        half: bool = False,
     ) -> None:
         super().__init__(name, source, threshold)
+        if flip not in (True, False, 'alternate'):
+            raise ValueError(f"{name}: flip is True, False or 'alternate', got {flip!r}")
+        if method not in METHODS:
+            raise ValueError(f'{name}: method must be one of {", ".join(METHODS)}, got {method!r}')
+        self.method, self.half = method, half
         self.reading, self.grid = Reading.of(reading), check_grid(grid)
         self.config, self.checkpoint = config, checkpoint
         self.scales, self.flip, self.stride, self.batch_size = tuple(scales), flip, stride, batch_size
@@ -249,7 +351,7 @@ class ClassMaps(MapStage):
         if self._model is None:
             folder = ctx.folder(self.source or '')
             config, checkpoint = self.config or folder / 'config.py', self.checkpoint or folder / 'model.pth'
-            model = classifier_maps(config, checkpoint, ctx.device, self.reading, self.grid)
+            model = classifier_maps(config, checkpoint, ctx.device, self.reading, self.grid, self.method, self.half)
             if self.grid == 'measured':
                 # The first of the set, so that every process of a run moves the maps alike.
                 model.measure([ctx.data.image(key) for key in ctx.data.ids()[:MEASURED_IMAGES]])
@@ -262,13 +364,14 @@ class ClassMaps(MapStage):
     def _write(self, ctx: Context, batch: list[tuple[str, np.ndarray, np.ndarray]]) -> None:
         size = batch[0][1].shape[:2]
         small = view_size(size, self.stride)
-        maps, entropy = multi_scale_maps(
-            self.model(ctx), [image for _, image, _ in batch], self.scales, self.flip, small
-        )
+        wanted = sorted({int(label) for _, _, labels in batch for label in labels})
+        images = [image for _, image, _ in batch]
+        maps, entropy = multi_scale_maps(self.model(ctx), images, self.scales, self.flip, small, wanted)
         for i, (key, _, labels) in enumerate(batch):
-            own = maps[i, torch.from_numpy(labels).to(maps.device)].cpu().numpy()
+            own = maps[i, [wanted.index(label) for label in labels]].cpu().numpy()
+            uncertain = None if entropy is None else entropy[i].cpu().numpy()
             # Divided by each map's maximum, so that float16 holds it whatever the network's scale.
-            ImageMaps(labels, scale_to_peak(own), size, entropy[i].cpu().numpy()).save(self.output(ctx, key))
+            ImageMaps(labels, scale_to_peak(own), size, uncertain).save(self.output(ctx, key))
 
     def process_all(self, ctx: Context, keys: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Images of one shape wait for one another, so that every batch is full but the last of its shape."""

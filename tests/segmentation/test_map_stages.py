@@ -19,6 +19,7 @@ from mmentropy.segmentation import (
     ClassifierMaps,
     ClassMaps,
     Context,
+    ExplainerMaps,
     ForeignMaps,
     ImageMaps,
     multi_scale_maps,
@@ -39,7 +40,7 @@ CONFIG = dict(
 )
 
 
-def brightness(images: torch.Tensor, grid: MapGrid | str | None = 'padded'):
+def brightness(images: torch.Tensor, labels=None, grid: MapGrid | str | None = 'padded'):
     """Two maps at stride 8, from 3×3 kernels of stride 2 with padding: location j looks at pixel 8j."""
     maps = images.float().mean(1, keepdim=True) / 255
     for _ in range(3):
@@ -69,7 +70,9 @@ def test_a_bright_square_is_where_its_map_is_at_every_scale_mirrored_or_not(scal
     assert np.abs(off_by(entropy, corners)).max() < 0.3
     np.testing.assert_allclose(maps.sum(1)[:, 8:-8, 8:-8], len(scales), atol=1e-5)  # two maps that add up to one
     # Half-pixel drawing is off by (8 - 1)/2 pixels of each view; the mirrored views take it back in x alone.
-    drawn = multi_scale_maps(lambda x: brightness(x, None), images, scales, flip, (SIZE // 4, SIZE // 4))[0]
+    drawn = multi_scale_maps(
+        lambda x, labels: brightness(x, labels, None), images, scales, flip, (SIZE // 4, SIZE // 4)
+    )[0]
     off = np.mean([(8 - 1) / 2 / scale for scale in scales])
     assert off_by(drawn[:, 0], corners) == pytest.approx((off, 0 if flip else off), abs=0.4)
 
@@ -140,6 +143,58 @@ def test_the_stage_measures_on_the_first_images_of_the_set_whatever_is_asked_for
     assert shifts[0] == shifts[1] != (0.0, 0.0)
 
 
+def test_the_classes_asked_for(classifier, pictures):
+    model, batch = classifier[2], torch.tensor(pictures).permute(0, 3, 1, 2)
+    every, some = ClassifierMaps(model)(batch)[0], ClassifierMaps(model)(batch, [2, 0])[0]
+    torch.testing.assert_close(some, every[:, [2, 0]])
+
+
+def test_any_explainer(classifier, pictures):
+    """Behind global average pooling Grad-CAM is the class map's positive part, but for a factor."""
+    model, batch = classifier[2], torch.tensor(pictures).permute(0, 3, 1, 2)
+    want, entropy, grid = ClassifierMaps(model, 'relu')(batch, [1, 2])
+    maps, uncertain, place = ExplainerMaps(model, 'grad_cam')(batch, [1, 2])
+    peak = want.amax((2, 3), keepdim=True)
+    torch.testing.assert_close(
+        maps / maps.amax((2, 3), keepdim=True).clamp(min=1e-12) * (peak > 0), want / peak.clamp(min=1e-12)
+    )
+    torch.testing.assert_close(uncertain, entropy)
+    assert place == grid
+    with pytest.raises(ValueError, match='entropy has one map an image'):
+        ExplainerMaps(model, 'entropy')
+    with pytest.raises(ValueError, match=r"method must be one of cam, .*got 'gradcam'"):
+        ClassMaps(method='gradcam')
+
+
+def test_half_precision_is_near(classifier, pictures):
+    model, batch = classifier[2], torch.tensor(pictures).permute(0, 3, 1, 2)
+    whole, half = (ClassifierMaps(model, half=half)(batch)[0] for half in (False, True))
+    assert half.dtype == torch.float32
+    assert 0 < (half - whole).abs().max() < 0.05 * whole.abs().max()
+
+
+def test_every_second_scale_is_mirrored():
+    """Half of the looks; their sum is that of these looks alone."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    scales, size = (1.0, 0.5, 1.5), (16, 16)
+    maps, entropy = multi_scale_maps(toy_model, [image], scales, 'alternate', size)
+    looks = [multi_scale_maps(toy_model, [image], [scale], False, size) for scale in (1.0, 1.5)]
+    mirrored = multi_scale_maps(toy_model, [np.ascontiguousarray(image[:, ::-1])], [0.5], False, size)
+    want = looks[0][0] + looks[1][0] + mirrored[0].flip(-1)
+    torch.testing.assert_close(maps, want)
+    torch.testing.assert_close(entropy, (looks[0][1] + looks[1][1] + mirrored[1].flip(-1)) / 3)
+    with pytest.raises(ValueError, match="flip is True, False or 'alternate', got 'both'"):
+        ClassMaps(flip='both')
+
+
+def test_a_model_without_entropy():
+    image = np.zeros((64, 64, 3), np.uint8)
+    maps, entropy = multi_scale_maps(lambda x, labels: (toy_model(x)[0], None, None), [image], [1.0], True, (16, 16))
+    torch.testing.assert_close(maps, multi_scale_maps(toy_model, [image], [1.0], True, (16, 16))[0])
+    assert entropy is None
+
+
 def test_a_model_without_maps_is_refused():
     from mmpretrain.models import ImageClassifier
 
@@ -156,11 +211,12 @@ def test_the_stage_refuses_another_reading_or_grid():
         ClassMaps(grid='aligned')
 
 
-def toy_model(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+def toy_model(images: torch.Tensor, labels=None) -> tuple[torch.Tensor, torch.Tensor, None]:
     """Class maps and entropy that any position and colour matter to, at stride 4."""
     pooled = F.avg_pool2d(images.float(), 4) / 255
     ramp = torch.linspace(-1, 1, pooled.shape[-1])
     maps = torch.stack([pooled[:, c % 3] * 2 - 0.8 + 0.1 * ramp * c for c in range(5)], dim=1)
+    maps = maps if labels is None else maps[:, list(labels)]
     return maps.clamp(min=0), pooled.mean(dim=1) + 0.2 * ramp, None
 
 
@@ -195,9 +251,9 @@ def test_batches_by_shape_give_the_maps_of_single_images(voc, tmp_path, monkeypa
     for size in (1, 4):
         stage = ClassMaps(source='classify', scales=(1.0, 0.5), stride=4, batch_size=size)
 
-        def counting(images):
+        def counting(images, labels):
             seen.append(len(images))
-            return toy_model(images)
+            return toy_model(images, labels)
 
         monkeypatch.setattr(stage, '_model', counting)
         ctx = Context(tmp_path / str(size), voc, quiet=True)
