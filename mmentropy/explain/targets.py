@@ -296,7 +296,7 @@ def batched_grad(scores: Tensor, leaf: Tensor, start: int, stop: int) -> Tensor:
 
 
 def batched_grads(scores: Tensor, leaves: Sequence[Tensor], start: int, stop: int) -> Sequence[Tensor]:
-    """Gradients (k, *leaf.shape) by each leaf of the columns ``start`` to ``stop`` of (N, K) scores, in one pass.
+    """Gradients (k, …), each as its leaf, of the columns ``start`` to ``stop`` of (N, K) scores, in one pass.
 
     Images do not touch each other: the gradient of a column's sum is each image's own.
     """
