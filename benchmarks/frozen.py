@@ -24,6 +24,7 @@ import json
 import math
 import time
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from statistics import mean
 
@@ -152,7 +153,7 @@ def build_head(head: Head, channels: int, num_classes: int) -> nn.Module:
 
 
 def features_of(head: Head, split: str, args: argparse.Namespace) -> tuple[np.ndarray, recipe.Images]:
-    """Features (V, N, D, h, w) float16 of a split, memory-mapped, computed once; and its labels and boxes."""
+    """Features (V, N, D, h, w) float16 of a split, computed once; and its labels and boxes."""
     source = head.source
     data = recipe.load_images('photographs', head.fold, split, args)
     path = Path(args.features) / f'{source.name}-{split}-{args.limit or "all"}.npy'
@@ -170,7 +171,13 @@ def features_of(head: Head, split: str, args: argparse.Namespace) -> tuple[np.nd
             views.append(torch.cat(parts).numpy())
         with written_whole(path) as part, open(part, 'wb') as file:
             np.save(file, np.stack(views))
-    return np.load(path, mmap_mode='r'), data
+    return loaded(path), data
+
+
+@lru_cache(maxsize=3)
+def loaded(path: Path) -> np.ndarray:
+    """An array in memory; heads on the same trunk follow one another."""
+    return np.load(path)
 
 
 def augmented(images: Tensor, view: int) -> Tensor:

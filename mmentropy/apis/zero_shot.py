@@ -74,8 +74,7 @@ def zero_shot_model(
     clip = build_clip(settings, vocabulary, weights)
     embeddings = embed_classes(clip, list(classes), templates)
     backbone = CLIPVision(dict(settings['vision_backbone']), settings['proj_dim'], dense)
-    backbone.visual.load_state_dict(clip.visual.state_dict())
-    backbone.visual_proj.load_state_dict(clip.visual_proj.state_dict())
+    backbone.load_state_dict({key: value for key, value in clip.state_dict().items() if key.startswith('visual')})
     head = TextPrototypeHead(num_classes=len(classes), in_channels=settings['proj_dim'], scale=embeddings.scale)
     head.fc.prototypes.copy_(torch.from_numpy(embeddings.vectors))
     network = LocalizationClassifier(
