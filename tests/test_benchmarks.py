@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 from pathlib import Path
@@ -69,3 +70,22 @@ def test_a_failed_script_is_in_the_table_and_the_next_one_runs(bench, monkeypatc
     assert suite.run('good', [], tmp_path, False)['date'] == 'earlier'
     assert suite.run('bad', [], tmp_path, False)['date'] != 'earlier'
     assert suite.run('good', ['--rounds=2'], tmp_path, False)['date'] != 'earlier'
+
+
+def test_poolings_differ_in_the_pooling_alone(bench, tmp_path):
+    """Every method classifies, from the same backbone; finished runs are told apart and summarised."""
+    pooling = bench('pooling')
+    inputs, backbones = torch.randn(2, 3, 64, 64), []
+    for method in pooling.METHODS:
+        torch.manual_seed(0)
+        model = pooling.build_model(method, 7)
+        model.eval()
+        assert model.head(model.neck(model.backbone(inputs))).shape == (2, 7)
+        backbones.append(model.backbone.state_dict())
+    assert all(list(one) == list(backbones[0]) for one in backbones)
+    assert torch.equal(backbones[0]['conv1.weight'], backbones[1]['conv1.weight'])
+    rows = [dict(method='gap', seed=seed, epochs=5, top1=top1, seconds=100.0) for seed, top1 in ((0, 50.0), (1, 52.0))]
+    rows.append(dict(method='gap', seed=0, epochs=8, top1=60.0, seconds=160.0))
+    (tmp_path / 'pooling.jsonl').write_text('\n'.join(map(json.dumps, rows)) + '\n')
+    args = argparse.Namespace(work=str(tmp_path), methods=['gap', 'efw'], epochs=5)
+    assert pooling.table(args).splitlines()[2:] == ['| gap | 2 | 51.0 ± 1.4 | 100 |']
