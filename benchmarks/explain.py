@@ -22,6 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=8)
     parser.add_argument('--classes', type=int, default=3, help='classes an image, beside the run over all 1000')
+    parser.add_argument('--few', type=int, default=2, help='images for the other explainers')
+    parser.add_argument('--ablation-share', type=int, default=64, help='grad-cam ablates one channel in so many')
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--all-share', type=int, default=100, help='the others do one in so many of all classes')
@@ -110,6 +112,8 @@ def main() -> None:
         for name, seconds in times.items():
             print(f'  {name:18s} {seconds:9.3f} s   {seconds / times["ours cam"]:8.2f} x ours cam')
         rows += rows_of(times, f'{args.images} images, {title}', part is table, note)
+    print('\nthe other explainers')
+    rows += newer_methods(args)
     save_rows(rows, args.json)
 
 
@@ -133,6 +137,91 @@ def rows_of(times: dict[str, float], where: str, few: bool, note: str) -> list[R
                 Row(f'{name[5:]}, {where}', *values, times[other] / times[name], '×', target, note.strip(' ()'))
             )
     return rows
+
+
+def newer_methods(args: argparse.Namespace) -> list[Row]:
+    """The other explainers beside theirs, one class an image, each as its library's documentation shows."""
+    import torchvision
+
+    from mmentropy.explain import build_explainer
+
+    torch.manual_seed(0)
+    model = torchvision.models.resnet50().eval().to(args.device)
+    vit = torchvision.models.VisionTransformer(args.size, 16, 12, 6, 384, 1536).eval().to(args.device)
+    torch.nn.init.normal_(vit.heads.head.weight, std=0.02)
+    images = torch.randn(args.few, 3, args.size, args.size, device=args.device)
+    classes = torch.randint(1000, (args.few,)).tolist()
+    networks = {'legrad': vit}
+    jobs: dict[str, Callable] = {}
+    for name in ('hires_cam', 'finer_cam', 'eigen_cam', 'ablation_cam', 'refine_cam', 'legrad'):
+        explainer = build_explainer(name, networks.get(name, model))
+        explainer(images, classes)  # finds layers and grids: once a model
+        jobs[f'ours {name}'] = lambda e=explainer: e(images, classes)
+    for library, make in (('grad-cam', newer_of_grad_cam), ('torchcam', newer_of_torchcam)):
+        try:
+            jobs |= make(model, vit, images, classes, args.ablation_share)
+        except ImportError:
+            print(f'{library} is not installed: left out')
+    times = measure(jobs, args.rounds, args.device)
+    rows = []
+    for other, seconds in times.items():
+        library, _, method = other.partition(' ')
+        if library == 'ours':
+            continue
+        theirs = seconds * args.ablation_share if method == 'ablation_cam' else seconds
+        ours = times[f'ours {method}']
+        note = f'theirs did 1 channel of {args.ablation_share}, the rest is extrapolated' if theirs != seconds else ''
+        print(f'  {method:14s} ours {ours:8.3f} s   {library} {theirs:9.3f} s   {theirs / ours:8.2f} x')
+        where = f'{method}, {args.few} images, 1 class'
+        values = f'{ours:.2f} s', library, f'{theirs:.2f} s', theirs / ours
+        rows.append(Row(where, *values, '×', '≥ 2' if library == 'grad-cam' else '≥ 0.95', note))
+    return rows
+
+
+def newer_of_grad_cam(model, vit, images, classes, share: int) -> dict[str, Callable]:
+    from pytorch_grad_cam import AblationCAM, EigenCAM, FinerCAM, HiResCAM, RefineCAM
+    from pytorch_grad_cam.ablation_layer import AblationLayer
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    targets = [ClassifierOutputTarget(c) for c in classes]
+    jobs: dict[str, Callable] = {}
+    for name, kind in {'hires_cam': HiResCAM, 'eigen_cam': EigenCAM}.items():
+        cam = kind(model=model, target_layers=[model.layer4])
+        jobs[f'grad-cam {name}'] = lambda c=cam: c(images, targets)
+    finer = FinerCAM(model=model, target_layers=[model.layer4])
+    jobs['grad-cam finer_cam'] = lambda: finer(images)
+    refine = RefineCAM(model=model, target_layers=[model.layer2, model.layer3, model.layer4])
+    jobs['grad-cam refine_cam'] = lambda: refine(images, targets)
+
+    class Some(AblationLayer):
+        """Every so many channels: all would take minutes."""
+
+        def activations_to_be_ablated(self, activations, ratio_channels_to_ablate=1.0):
+            self.indices = torch.arange(0, activations.shape[0], share).numpy()
+            return self.indices
+
+    jobs['grad-cam ablation_cam'] = lambda: AblationCAM(
+        model=model, target_layers=[model.layer4], ablation_layer=Some()
+    )(images, targets)
+    return jobs
+
+
+def newer_of_torchcam(model, vit, images, classes, share: int) -> dict[str, Callable]:
+    from torchcam.methods import FinerCAM, LeGrad, RefineCAM
+
+    def finer() -> None:
+        with FinerCAM(model, 'layer4') as extractor:
+            extractor(classes, model(images))
+
+    def refine() -> None:
+        with RefineCAM(model, ['layer2', 'layer3', 'layer4']) as extractor:
+            extractor(classes, model(images))
+
+    def legrad() -> None:
+        with LeGrad(vit, list(vit.encoder.layers)) as extractor:
+            extractor(classes, vit(images))
+
+    return {'torchcam finer_cam': finer, 'torchcam refine_cam': refine, 'torchcam legrad': legrad}
 
 
 def forward(model, images) -> None:

@@ -133,10 +133,11 @@ class LeGrad(AttentionExplainer):
             raise ValueError(f"tokens must be 'mean' or 'own', got {tokens!r}")
         super().__init__(model, **kwargs)
         self.tokens = tokens
+        self._blocks: list[nn.Module] = []
 
     def _maps(self, images: Tensor, question: Question) -> Explanation:
-        calls, logits = self._recorded(images)
-        asked, blocks = question.of(logits), self._blocks(calls)
+        if not self._blocks:
+            self._blocks = self._find_blocks(self._recorded(images[:1])[0])
         recorder, outputs, count = AttentionRecorder(), [], len(images)
 
         def restart(module: nn.Module, inputs: tuple) -> tuple:
@@ -144,27 +145,27 @@ class LeGrad(AttentionExplainer):
 
         def gather(module: nn.Module, inputs: tuple, output: object) -> object:
             outputs.append(last_tensor(output))
-            if len(outputs) < len(blocks):
+            if len(outputs) < len(self._blocks):
                 return output
             read = torch.cat(outputs)
             if self.tokens == 'mean':
                 read = read.flatten(1, -2).mean(1).view(len(read), *[1] * (read.ndim - 2), -1).expand_as(read)
-            return with_last_tensor(output, read)
+            return with_last_tensor(output, torch.cat([read, outputs[-1]]))  # the last: the network's own answer
 
-        handles = [block.register_forward_pre_hook(restart) for block in blocks]
-        handles += [block.register_forward_hook(gather) for block in blocks]
+        handles = [block.register_forward_pre_hook(restart) for block in self._blocks]
+        handles += [block.register_forward_hook(gather) for block in self._blocks]
         with torch.enable_grad():
             with hooked(handles), recorder.watching(self.model):
                 scored = run(self.model, images)
-            if len(scored) != count * len(blocks):
+            if len(scored) != count * (len(self._blocks) + 1):
                 raise ValueError(f'{type(self.model).__name__} does not score the tokens of all blocks as one batch')
-            rows = torch.arange(count, device=images.device).repeat(len(blocks))
+            asked, rows = question.of(scored[-count:]), torch.arange(count, device=images.device)
             # No block's score depends upon another's attention: the sum over blocks has each one's gradient.
-            total = sum(asked.scores(scored, rows).split(count))
+            total = sum(asked.scores(part, rows) for part in scored[:-count].split(count))
         patches = self._slopes(total, self._among_patches(recorder, images), lambda s: ops.legrad(s, self._extra))
-        return explanation(self._as_maps(patches), asked, logits)
+        return explanation(self._as_maps(patches), asked, scored[-count:])
 
-    def _blocks(self, calls: list[Attention]) -> list[nn.Module]:
+    def _find_blocks(self, calls: list[Attention]) -> list[nn.Module]:
         """For each call of attention the outermost module that makes no other one: its block."""
         names = []
         for call in calls:

@@ -303,6 +303,8 @@ def batched_grads(scores: Tensor, leaves: Sequence[Tensor], start: int, stop: in
     stop = min(stop, scores.shape[1])
     ones = torch.eye(scores.shape[1], device=scores.device, dtype=scores.dtype)[start:stop, None]
     ones = ones.expand(-1, len(scores), -1)
+    if len(ones) == 1:  # the plain rules are faster than the batched ones
+        return [slope[None] for slope in torch.autograd.grad(scores, leaves, ones[0], retain_graph=True)]
     try:
         return torch.autograd.grad(scores, leaves, ones, retain_graph=True, is_grads_batched=True)
     except RuntimeError:  # an operation without a batching rule: one class after the other
