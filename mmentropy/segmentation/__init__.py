@@ -5,6 +5,7 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from mmentropy._moved import keep_old_names
 
 from .attention_refine import AttentionRefine
+from .coco_export import ExportCoco
 from .files import ImageMaps
 from .foreign_maps import read_foreign, read_irn, read_psa, read_sec
 from .map_stages import ClassifierMaps, ClassMaps, ExplainerMaps, ForeignMaps, multi_scale_maps
@@ -34,6 +35,7 @@ __all__ = [
     'Context',
     'CrfRefine',
     'ExplainerMaps',
+    'ExportCoco',
     'ForeignMaps',
     'GrowRefine',
     'ImageMaps',
