@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 FAMILY ?= onedl
-# cpu takes the builds of torch without CUDA's libraries, which are 6 GB.
+# cpu takes the builds of torch without CUDA's libraries, which are 6 GB, from the folder of that name under TORCH_INDEX.
 TORCH ?=
-TORCH_INDEX ?= https://download.pytorch.org/whl/$(TORCH)
+TORCH_INDEX ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(FAMILY)
 # The tested pins belong to the maintained family; the original one brings its own, older partners.
@@ -17,7 +17,7 @@ JOBS ?= 2
 
 help:
 	@echo "make install   a virtual environment in $(VENV) with everything (FAMILY=onedl or openmmlab)"
-	@echo "               TORCH=cpu takes torch without CUDA: 6 GB less"
+	@echo "               TORCH=cpu TORCH_INDEX=ADDRESS takes torch without CUDA: 6 GB less"
 	@echo "make demo      train the plain CAM and the entropy model on drawn images, table and picture in work_dirs/demo"
 	@echo "make test      all tests"
 	@echo "make lint      ruff and mypy"
@@ -33,7 +33,9 @@ $(STAMP): setup.py requirements/constraints.txt
 	    { echo "error: mmentropy needs Python 3.10 or newer, $(PYTHON) is older; set PYTHON=python3.11, say"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 ifneq ($(TORCH),)
-	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --index-url $(TORCH_INDEX) $(TORCH_OF_FAMILY) torchvision
+	@test -n "$(TORCH_INDEX)" || { echo "error: TORCH=$(TORCH) needs TORCH_INDEX, the address above $(TORCH) in the" \
+	    "command that PyTorch's page 'Start locally' shows for it"; exit 1; }
+	$(BIN)/python -m pip install --quiet $(CONSTRAINTS) --index-url $(TORCH_INDEX)/$(TORCH) $(TORCH_OF_FAMILY) torchvision
 endif
 ifeq ($(FAMILY),openmmlab)
 	@# mmcv's set-up needs old setuptools, and finds torch to compile its operators with only outside of pip's own

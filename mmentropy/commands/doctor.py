@@ -127,7 +127,7 @@ def _torch() -> Iterator[Finding]:
         cure = 'install the build of torch for your driver: https://pytorch.org/get-started/locally'
         yield Finding('torch', f'{told}; there is a GPU, and torch does not see it', cure)
     elif torch.version.cuda:
-        cure = 'works; the CPU build saves 6 GB: make install TORCH=cpu, or README, Install'
+        cure = 'works; the CPU build saves 6 GB: see docs/get_started.md'
         yield Finding('torch', f'{told}; no GPU', cure)
     else:
         yield Finding('torch', f'{told}; no GPU, CPU build')
