@@ -73,6 +73,7 @@ def tool(command: Sequence[str], log: Path) -> None:
 
 def start(job: Job, folder: Path) -> multiprocessing.process.BaseProcess:
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'log.txt').unlink(missing_ok=True)  # what it was doing is read from this start's own
     process = multiprocessing.get_context('fork').Process(target=tool, args=(job.command(folder), folder / 'log.txt'))
     process.start()
     return process
@@ -124,15 +125,16 @@ def whole(job: Job, folder: Path) -> tuple[float, object]:
 def kill_chain(job: Job, folder: Path, signals: Sequence[str], seconds: float, truth: object, rng: random.Random):
     """Start, kill, start again, …, and let the last one end; a row for each kill."""
     rows, todo = [], list(signals)
-    number = 0
+    number, open_rows = 0, []
     while todo:
         name, target = todo[0].split(':')
         process = start(job, folder)
         process.join(rng.uniform(0.15, 0.7) * seconds)
         children = session(process.pid)
         if process.exitcode is not None or (target == 'worker' and not children):
-            if process.exitcode is not None:  # too late: with a new folder
-                number += 1
+            if process.exitcode is not None:  # too late: that was the end of this chain, the rest is killed anew
+                close(open_rows, process.exitcode == 0 and job.result(folder) == truth)
+                number, open_rows = number + 1, []
                 folder = folder.with_name(f'{folder.name.split("_")[0]}_{number}')
             else:
                 process.kill(), process.join()
@@ -147,14 +149,19 @@ def kill_chain(job: Job, folder: Path, signals: Sequence[str], seconds: float, t
         row = Kill(whom, name, moment, f'code {process.exitcode}; {what_is_left(process.pid, folder)}')
         row.restart = job.state(folder)
         rows.append(row)
+        open_rows.append(row)
         print(row, file=sys.stderr, flush=True)
         todo.pop(0)
     process = start(job, folder)
     process.join()
-    same = process.exitcode == 0 and job.result(folder) == truth
-    for row in rows:
-        row.end = 'as if left alone' if same else f'OTHER (code {process.exitcode})'
+    close(open_rows, process.exitcode == 0 and job.result(folder) == truth)
     return rows
+
+
+def close(rows: Sequence[Kill], same: bool) -> None:
+    """How a chain of kills ended."""
+    for row in rows:
+        row.end = 'as if left alone' if same else 'OTHER'
 
 
 def train_job(folder: Path, workers: int) -> Job:
@@ -178,7 +185,7 @@ def train_job(folder: Path, workers: int) -> Job:
     cfg.dump(config)
 
     def moment(place: Path) -> str:
-        text = (place / 'log.txt').read_text(errors='replace')
+        text = (place / 'log.txt').read_text(errors='replace') if (place / 'log.txt').is_file() else ''
         steps = re.findall(r'Epoch\((train|val)\)\s*\[\s*(\d+)\]\[\s*(\d+)/', text)
         return f'{steps[-1][0]}, epoch {steps[-1][1]}, step {steps[-1][2]}' if steps else 'starting'
 
@@ -347,7 +354,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, help='Markdown file of the table')
     parser.add_argument('--seed', type=int, default=15)
     parser.add_argument('--times', type=int, default=1, help='factor on the number of kills')
-    parser.add_argument('--without-launcher', action='store_true', help='leave dist_train.sh out')
+    tools = ('train', 'eval_maps', 'localize', 'dist_train')
+    parser.add_argument('--only', nargs='+', choices=tools, default=tools, help='these tools')
     args = parser.parse_args()
     os.chdir(ROOT)
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
@@ -367,12 +375,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix='kills_'))
     rng = random.Random(args.seed)
     main_kills, main_asks, worker = 'SIGKILL:main', 'SIGTERM:main', 'SIGKILL:worker'
-    plans = [
-        (train_job(folder, 2), [[main_kills] * 4, [main_kills, main_asks] * 2, [worker, main_kills, worker]]),
-        (train_job(folder, 0), [[main_kills] * 3, [main_asks, main_kills, main_asks]]),
-        (eval_job(folder), [[main_kills] * 4, [main_asks, main_kills] * 2, [worker] * 3]),
-        (localize_job(folder), [[main_kills] * 4, [main_asks, main_kills] * 2]),
-    ]
+    plans: list[tuple[Job, list[list[str]]]] = []
+    if 'train' in args.only:
+        kills = [[main_kills] * 4, [main_kills, main_asks] * 2, [worker, main_kills, worker]]
+        plans.append((train_job(folder, 2), kills))
+        plans.append((train_job(folder, 0), [[main_kills] * 3, [main_asks, main_kills, main_asks]]))
+    if 'eval_maps' in args.only:
+        plans.append((eval_job(folder), [[main_kills] * 4, [main_asks, main_kills] * 2, [worker] * 3]))
+    if 'localize' in args.only:
+        plans.append((localize_job(folder), [[main_kills] * 4, [main_asks, main_kills] * 2]))
     rows: list[Kill] = []
     for number, (job, chains) in enumerate(plans):
         seconds, truth = whole(job, folder / f'whole{number}')
@@ -381,7 +392,9 @@ def main() -> None:
             rows += kill_chain(job, folder / f'broken{number}-{link}', signals, seconds, truth, rng)
             if args.out:
                 args.out.write_text(table(rows), encoding='utf-8')
-    if not args.without_launcher:
+    if 'dist_train' in args.only:
+        if 'train' not in args.only:
+            train_job(folder, 0)
         rows += kill_distributed(folder, folder / 'train0.py')
     print(table(rows))
     if args.out:

@@ -7,6 +7,7 @@ pipeline gives its stages, IoU by class, and a gallery of every step.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmentropy.command_line import add_config_options, one_sentence_errors, positive_int
@@ -72,6 +73,10 @@ def main() -> None:
     stored = args.work_dir / 'report.npz'
     if args.again or not stored.is_file():
         test(args)
+    else:
+        newer = [path.name for path in args.work_dir.glob('*.pth') if path.stat().st_mtime > stored.stat().st_mtime]
+        if newer:
+            print(f'{stored} is older than {", ".join(sorted(newer))}: --again tests the latest', file=sys.stderr)
     page = render_report(ReportData.load(stored), args.title or args.work_dir.resolve().name, args.threshold).encode()
     write_whole(out, page)
     print(f'{out}: {len(page) / 1e6:.1f} MB')

@@ -20,6 +20,7 @@ import torch
 from rich.console import Console
 
 from mmentropy.command_line import first_line
+from mmentropy.processes import children_die_with_us
 
 from .comparison import Run, figures_of
 from .tables import columns_of, summarize, write_tables
@@ -212,6 +213,7 @@ class _Processes:
 
 def _execute_apart(run: Run, device: int | None) -> None:
     """The body of a run's process: its own log, its own GPU, and no life without its parent."""
+    children_die_with_us()
     threading.Thread(target=_die_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     if device is not None:
         os.environ['CUDA_VISIBLE_DEVICES'] = device_name(device, os.environ.get('CUDA_VISIBLE_DEVICES'))
