@@ -27,6 +27,7 @@ def test_lines_of_a_queue(frozen):
     assert heads[0].name == 'efw-select-seed=0-trunk=0'
     assert heads[0].source.seed == 0
     assert frozen.parse('seed=2')[0].source.seed == 2
+    assert frozen.Head(method='recipe', seed=2) in frozen.queued(ROOT / 'benchmarks/frozen.txt')
     with pytest.raises(ValueError, match="'lambda=1': a head has the keys"):
         frozen.parse('lambda=1')
     with pytest.raises(ValueError, match='method is one of'):
