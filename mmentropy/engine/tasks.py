@@ -287,9 +287,10 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _start(task: _Task, parent: int) -> None:
+def _start(task: _Task, parent: int | None) -> None:
     global _task
-    die_with_parent(parent)
+    if parent is not None:
+        die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     _task = task
     one_thread()
@@ -307,8 +308,11 @@ def _by_processes(task: _Task, todo: dict[str, Any], workers: Workers) -> Iterat
         for name, argument in todo.items():
             yield name, task.do(name, argument)
         return
+    context = workers.context or _fork()
+    # Workers of a fork server are not our children: their work has to see to it that they end with us.
+    parent = None if context.get_start_method() == 'forkserver' else os.getpid()
     try:
-        with ProcessPoolExecutor(workers.jobs, workers.context or _fork(), _start, (task, os.getpid())) as pool:
+        with ProcessPoolExecutor(workers.jobs, context, _start, (task, parent)) as pool:
             waiting, queue = set(), iter(todo.items())
             while True:
                 for name, argument in queue:  # two for each process: none waits, and a fault is not behind thousands

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -305,28 +306,30 @@ def attempt(ctx: Context, stage: Stage) -> str:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """Do those of some images that are not done: how many were made, and image → error of those that failed."""
+class _ForWorkers:
+    """A function of some images. The process that it is sent to ends with the sender, also before it has any work."""
 
     stage: PerImageStage
     ctx: Context
 
-    def __call__(self, keys: list[str]) -> dict[str, Any]:
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
         end_with_parent()
+
+
+class _Work(_ForWorkers):
+    """Do those of some images that are not done: how many were made, and image → error of those that failed."""
+
+    def __call__(self, keys: list[str]) -> dict[str, Any]:
         keys = [key for key in keys if not self.stage.output(self.ctx, key).is_file()]
         failures = {key: error for key, error in self.stage.process_all(self.ctx, keys) if error}
         return {'made': len(keys) - len(failures), 'failures': failures}
 
 
-@dataclass(frozen=True)
-class _Measure:
+class _Measure(_ForWorkers):
     """What some images add to the figures."""
 
-    stage: PerImageStage
-    ctx: Context
-
     def __call__(self, keys: list[str]) -> Any:
-        end_with_parent()
         return self.stage.measure(self.ctx, keys)
 
 
@@ -348,16 +351,19 @@ def end_with_parent() -> None:
     The server that workers are forked from lives as long as they do, so its end would tell them nothing.
     """
     global _following
-    parent = multiprocessing.parent_process()
-    if parent is None or _following:
+    if _following or multiprocessing.current_process().name == 'MainProcess':
         return
     _following = True
+    threading.Thread(target=_follow, daemon=True).start()
 
-    def follow() -> None:
-        wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=follow, daemon=True).start()
+def _follow() -> None:
+    parent = None
+    while parent is None:  # a process that is just being made does not know it yet
+        time.sleep(0.05)
+        parent = multiprocessing.parent_process()
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def one_sentence(action: Any) -> str | None:

@@ -31,14 +31,15 @@ def test_counts_travel_as_json():
 
 
 WORK = """
-import os, sys, time
+import os, time
 from concurrent.futures import ProcessPoolExecutor
-from mmentropy.segmentation.stage import clean_processes, end_with_parent
+from mmentropy.segmentation.stage import _Measure, clean_processes
 
 if __name__ == '__main__':
-    with ProcessPoolExecutor(1, clean_processes()) as pool:
-        pool.submit(end_with_parent).result()
-        print(pool.submit(os.getpid).result(), flush=True)
+    # Two workers, which hold what they may be asked for; one of them never gets any work.
+    with ProcessPoolExecutor(2, clean_processes(), initializer=id, initargs=(_Measure(None, None),)) as pool:
+        pool.submit(os.getpid).result()
+        print(*pool._processes, flush=True)
         pool.submit(time.sleep, 600).result()
 """
 
@@ -56,11 +57,11 @@ def lives(process: int) -> bool:
 def test_a_killed_parent_takes_its_workers_along(tmp_path):
     (tmp_path / 'work.py').write_text(WORK)
     with subprocess.Popen([sys.executable, str(tmp_path / 'work.py')], stdout=subprocess.PIPE, text=True) as parent:
-        worker = next(int(line) for line in parent.stdout if line.strip().isdigit())
-        assert lives(worker)
+        workers = next([int(word) for word in line.split()] for line in parent.stdout if line[0].isdigit())
+        assert all(map(lives, workers))
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
         end = time.monotonic() + 20
-        while lives(worker):
-            assert time.monotonic() < end, 'the worker outlived its parent'
+        while any(map(lives, workers)):
+            assert time.monotonic() < end, 'a worker outlived its parent'
             time.sleep(0.05)
