@@ -24,7 +24,7 @@ from torchvision.models import resnet50
 from mmentropy.explain import build_explainer
 from mmentropy.ops.faithfulness.concentration import complexity, sparseness
 from mmentropy.ops.faithfulness.inference_copy import inference_copy
-from mmentropy.ops.faithfulness.perturbation import perturbation_scores
+from mmentropy.ops.faithfulness.perturbation import perturbation_scores, removal_ranks
 from mmentropy.ops.faithfulness.sanity import max_sensitivity
 
 STEPS = 20
@@ -34,6 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=4)
     parser.add_argument('--size', type=int, default=224)
+    parser.add_argument('--only', help='comparisons that name this, such as ROAD or Quantus')
     parser.add_argument('--rounds', type=int, default=3)
     parser.add_argument('--json', type=Path, help='also write the rows of docs/benchmarks.md there')
     return parser.parse_args()
@@ -142,10 +143,8 @@ def gradcam_pair(model, images: Tensor, maps: Tensor, classes: Tensor) -> Pair:
 
 
 def distinct(maps: Tensor) -> Tensor:
-    """The maps with a slope too small to see: grad-cam removes by a threshold, which leaves ties where they are."""
-    flat = maps.double().flatten(1)
-    slope = torch.arange(flat.shape[1], 0, -1, dtype=torch.float64) / flat.shape[1]
-    return ((flat + 1e-3 * slope) / 1.001).float().view(maps.shape)
+    """The places of the pixels, from 1 down: grad-cam removes by a threshold, which leaves ties where they are."""
+    return 1 - removal_ranks(maps) / maps[0].numel()
 
 
 def quantus_pairs(model, images: Tensor, maps: Tensor, classes: Tensor) -> list[Pair]:
@@ -228,6 +227,8 @@ def main() -> None:
             continue
         pairs += made if isinstance(made, list) else [made]
     for pair in pairs:
+        if args.only and args.only not in f'{pair.what} {pair.alternative}':
+            continue
         results: dict[str, Tensor] = {}
         jobs = {
             'ours': lambda pair=pair, results=results: results.update(ours=pair.ours()),

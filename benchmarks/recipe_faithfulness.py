@@ -103,9 +103,10 @@ def tables(args: argparse.Namespace) -> str:
     lines = []
     for name, words in MODELS.items():
         runs = [run for run in parse(words) if folder_of(run, args).is_dir()]
-        found = [Rows(folder_of(run, args), {}).read() for run in runs]
+        found = [on_common_images(Rows(folder_of(run, args)).read()) for run in runs]
+        counts = sorted({len(rows) for one in found for rows in one.values()})
         summaries = [summarize_rows(rows, METHODS) for rows in found]
-        lines += [f'### {name}, {len(runs)} seeds', '']
+        lines += [f'### {name}, {len(runs)} seeds, {" to ".join(map(str, counts))} photographs each', '']
         lines += [
             '| method | ' + ' | '.join(heading(figure) for figure in FIGURES) + ' |',
             '|---' * (len(FIGURES) + 1) + '|',
@@ -129,6 +130,12 @@ def tables(args: argparse.Namespace) -> str:
                 lines.append(f'| `{method}` | ' + ' | '.join(cells) + ' |')
         lines.append('')
     return '\n'.join(lines)
+
+
+def on_common_images(rows: dict[str, dict]) -> dict[str, dict]:
+    """The images that every method has judged: a run may have been stopped."""
+    common = set.intersection(*(set(images) for images in rows.values()))
+    return {method: {name: row for name, row in images.items() if name in common} for method, images in rows.items()}
 
 
 def paired(found: list[dict], method: str, other: str, figure: str) -> str:

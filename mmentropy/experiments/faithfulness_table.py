@@ -221,15 +221,19 @@ class Rows:
 
     Args:
         folder: where they lie; created.
-        settings: what decides the figures, beside method and image.
+        settings: what decides the figures, beside method and image; None to read what is there, whatever it is.
         part: (k, n): this process writes every n-th batch from the k-th on, k from 0.
 
     Raises:
         ValueError: for a folder with rows of other settings.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any], part: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self, folder: str | Path, settings: Mapping[str, Any] | None = None, part: tuple[int, int] = (0, 1)
+    ) -> None:
         self.folder, self.part = Path(folder), part
+        if settings is None:
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / 'settings.json'
         given = json.loads(json.dumps(settings, default=str))

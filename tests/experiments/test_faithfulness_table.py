@@ -111,6 +111,7 @@ def test_a_stopped_run_goes_on_and_judges_new_methods(tmp_path, monkeypatch):
 
 def test_other_settings_are_refused(tmp_path):
     Rows(tmp_path, dict(metrics=['road'], steps=20))
+    assert Rows(tmp_path).read() == {}  # to look at, whatever they are
     with pytest.raises(ValueError, match=r'holds figures of other settings \(steps was 20, now 10\)'):
         Rows(tmp_path, dict(metrics=['road'], steps=10))
 
