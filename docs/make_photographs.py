@@ -61,7 +61,9 @@ def main() -> None:
     from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
     model = network()
-    explainers = {title: build_explainer(model=model, grid='half_pixel', **options) for title, options in COLUMNS.items()}
+    explainers = {
+        title: build_explainer(model=model, grid='half_pixel', **options) for title, options in COLUMNS.items()
+    }
     rows = []
     for title, image in photographs():
         small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
