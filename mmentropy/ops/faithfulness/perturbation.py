@@ -8,6 +8,7 @@ network inputs (N, 3, H, W), which are normalised, so that 0 is the data set's m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -329,4 +330,6 @@ def perturbation_scores(
 def _road_count(pixels: int, fraction: float) -> int:
     if not 0 < fraction < 1:
         raise ValueError(f'a share of the pixels that ROAD removes lies between 0 and 1, got {fraction}')
-    return min(max(round(fraction * pixels), 1), pixels - 1)
+    # The pixels not below the (1 − f) quantile of the ranks, with linear interpolation: as the reference counts them.
+    count = pixels - math.ceil(round((1 - fraction) * (pixels - 1), 6))
+    return min(max(count, 1), pixels - 1)
