@@ -17,6 +17,12 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 #: What needs no example of its own, with the reason; plain records (see :func:`is_record`) need none either.
 WITHOUT = {
+    'Alteration': 'an abstract base; Removed is one',
+    'MapFolderViews': 'needs a folder of maps; ModelViews is what is explored usually',
+    'Measuring': 'a thread of the explorer over its views',
+    'ModelViews': 'needs a localizer with trained weights; tests/explore shows it',
+    'ReportViews': 'needs a report of a run; tests/explore shows it',
+    'ShownMap': 'plain data that ModelViews.view fills',
     'CAMBackbone': 'an abstract base; VGGGAP is one',
     'DiskFullError': 'an exception without anything of its own',
     'Explainer': 'an abstract base; CAM is one',

@@ -14,8 +14,8 @@ import pytest
 
 from mmentropy.processes import one_owner, run_group
 
-#: Says its number in a file and sleeps.
-SLEEPER = 'import os, sys, time; print(os.getpid(), flush=True); time.sleep(60)'
+#: Says its number, in one piece whoever else writes there, and sleeps.
+SLEEPER = 'import os, sys, time; os.write(1, str(os.getpid()).encode() + bytes([10])); time.sleep(60)'
 
 
 def alive(pid: int) -> bool:
@@ -39,7 +39,13 @@ def numbers(file, count: int) -> list[int]:
 
 
 def start(code: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE, text=True)
+    """A Python of its own that hears Ctrl-C, also where these tests run in the background of a shell."""
+    return subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 #: A parent that runs a child in a group; the child starts a grandchild that hears neither SIGTERM nor SIGINT.
@@ -49,10 +55,10 @@ from mmentropy.processes import run_group
 child = '''
 import os, signal, subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN); " + {SLEEPER!r}])
-print(os.getpid(), flush=True)
+os.write(1, str(os.getpid()).encode() + bytes([10]))
 time.sleep(60)
 '''
-print(os.getpid(), flush=True)
+os.write(1, str(os.getpid()).encode() + bytes([10]))
 run_group([sys.executable, '-c', child], grace=1)
 """
 
@@ -107,11 +113,11 @@ children_die_with_us()
 children_die_with_us()
 if os.fork() == 0:
     if os.fork() == 0:
-        print(os.getpid(), flush=True)
+        os.write(1, str(os.getpid()).encode() + bytes([10]))
         time.sleep(60)
-    print(os.getpid(), flush=True)
+    os.write(1, str(os.getpid()).encode() + bytes([10]))
     time.sleep(60)
-print(os.getpid(), flush=True)
+os.write(1, str(os.getpid()).encode() + bytes([10]))
 time.sleep(60)
 """
 
@@ -127,7 +133,7 @@ def test_a_second_owner_is_told_the_first_ones_number(tmp_path):
     hold = (
         'import time\nfrom mmentropy.processes import one_owner\n'
         f'with one_owner({str(tmp_path / "a.lock")!r}, "training", "wait"):\n'
-        '    import os; print(os.getpid(), flush=True); time.sleep(60)'
+        '    import os; os.write(1, str(os.getpid()).encode() + bytes([10])); time.sleep(60)'
     )
     with start(hold) as first:
         (pid,) = numbers(first.stdout, 1)
@@ -144,7 +150,7 @@ def test_the_lock_is_held_by_whoever_works(tmp_path):
     hold = (
         'import os, time\nfrom mmentropy.processes import one_owner\n'
         f'with one_owner({str(tmp_path / "a.lock")!r}, "training", "wait"):\n'
-        '    if os.fork() == 0: print(os.getpid(), flush=True); time.sleep(60)\n'
+        '    if os.fork() == 0: os.write(1, str(os.getpid()).encode() + bytes([10])); time.sleep(60)\n'
         '    time.sleep(60)'
     )
     with start(hold) as first:

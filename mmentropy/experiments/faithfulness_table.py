@@ -70,7 +70,7 @@ def method_explainer(text: str, model: nn.Module) -> Explainer:
     """The explainer of a method of the command line, with what the model declares for it.
 
     >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
-    >>> method_explainer('cam:grid=half_pixel', nn.Sequential(*layers)).grid
+    >>> method_explainer('cam:grid=half_pixel', nn.Sequential(*layers)).grid.kind
     'half_pixel'
     """
     name, options = parse_method(text)
@@ -226,6 +226,9 @@ class Rows:
 
     Raises:
         ValueError: for a folder with rows of other settings.
+
+    >>> Rows('rows', dict(steps=10)).folder.is_dir()
+    True
     """
 
     def __init__(
@@ -301,7 +304,11 @@ class Rows:
 
 
 class Interval(NamedTuple):
-    """A mean, half of its 95 % interval over the images, and their number."""
+    """A mean, half of its 95 % interval over the images, and their number.
+
+    >>> Interval(61.3, 0.42, 25).text()
+    '61.3 ± 0.4'
+    """
 
     mean: float
     half: float

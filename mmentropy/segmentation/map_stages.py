@@ -101,6 +101,11 @@ class ExplainerMaps:
 
     Raises:
         ValueError: for a method that has one map an image.
+
+    >>> from torch import nn
+    >>> layers = nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)
+    >>> ExplainerMaps(nn.Sequential(*layers), 'grad_cam').explainer.reading.relu
+    True
     """
 
     def __init__(

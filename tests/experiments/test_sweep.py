@@ -76,9 +76,9 @@ def test_tool_tabulates_and_draws_what_is_finished(repo_root, tmp_path, monkeypa
     assert (work_dir / 'sweep.png').stat().st_size > 10_000
     rows = (work_dir / 'sweep.md').read_text().splitlines()
     assert rows[2:] == [
-        f'| lambda0 | 1 |{" 50.0 | **60.0** | 1.000 |" * 2}',  # of the validation and of the test split
+        f'| lambda0 | 1 |{" 50.0 | 60.0 | 1.000 |" * 2}',  # of the validation and of the test split
         f'| er_lambda0.1 | 1 |{" 51.0 | 59.0 | 2.000 |" * 2}',
-        f'| er_lambda1 | 1 |{" **52.0** | 58.0 | 3.000 |" * 2}',
+        f'| er_lambda1 | 1 |{" 52.0 | 58.0 | 3.000 |" * 2}',
     ]
 
 

@@ -24,7 +24,7 @@ CASES = [
     (['seg_pipeline.py', PIPELINE, '--dry-run', '--device', 'cud'], "device 'cud' is none that torch knows"),
     (['export_onnx.py', '{folder}/c.py', '{folder}/o.onnx', '--input-size', '0'], 'argument --input-size: expected'),
     ([*TRAIN, 'model.nek.type=foo'], 'did you mean model.neck.type'),
-    ([*TRAIN, 'model.neck.type=foo'], 'foo is not in the'),
+    ([*TRAIN, 'model.neck.type=foo'], "there is no model 'foo'"),
     ([*TRAIN, 'model.neck.temprature=1'], 'did you mean model.neck.temperature'),
     ([*TRAIN, 'model.head.loss.type=CrossEntropyLoss'], 'builds CrossEntropyLoss, which got an unexpected keyword'),
     ([*TRAIN, 'model.neck'], 'expected key=value, got'),

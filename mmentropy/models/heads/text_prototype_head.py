@@ -29,7 +29,7 @@ class CosineClassifier(nn.Module):
 
     >>> classifier = CosineClassifier(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), scale=10)
     >>> classifier(torch.tensor([[3.0, 4.0]]))
-    tensor([[6.0000, 8.0000]])
+    tensor([[6., 8.]])
     """
 
     #: What pools or explains by its ``weight`` must give its features length one.

@@ -32,6 +32,9 @@ class Figure:
         unit: ``%`` where the mean is given as a percentage, else what it counts.
         explains: whether it needs maps of other images, classes or weights.
         truth: whether it needs boxes or masks.
+
+    >>> Figure('low').factor, Figure('low', unit='nats').factor
+    (100.0, 1.0)
     """
 
     better: str

@@ -106,7 +106,12 @@ def removal_counts(pixels: int, steps: int) -> list[int]:
 
 
 class SeenThrough(Alteration):
-    """x ⊙ E."""
+    """x ⊙ E.
+
+    >>> seen = SeenThrough(torch.tensor([[[0.0, 0.5]]]))
+    >>> seen.make(torch.full((1, 1, 1, 2), 4.0), torch.tensor([0]), torch.tensor([0])).flatten().tolist()
+    [0.0, 2.0]
+    """
 
     def __init__(self, maps: Tensor) -> None:
         self.maps = maps
@@ -123,6 +128,10 @@ class Removed(Alteration):
         counts: of these pixels, one a step.
         baseline: (N, 3, H, W).
         insert: the first pixels are those of the image, the others the baseline's.
+
+    >>> removed = Removed(torch.tensor([[[1, 0, 2]]]), counts=[1, 2], baseline=torch.zeros(1, 1, 1, 3))
+    >>> removed.make(torch.full((1, 1, 1, 3), 7.0), torch.tensor([0, 0]), torch.tensor([0, 1]))[:, 0, 0].tolist()
+    [[7.0, 0.0, 7.0], [0.0, 0.0, 7.0]]
     """
 
     def __init__(self, ranks: Tensor, counts: Sequence[int], baseline: Tensor, insert: bool = False) -> None:
@@ -142,6 +151,12 @@ class Imputed(Alteration):
         ranks: (N, H, W).
         counts: removed pixels, one a step.
         noise: (N, 3, H, W) added where pixels were removed.
+
+    >>> ranks = torch.arange(9).view(1, 3, 3)
+    >>> imputed = Imputed(ranks, counts=[4], noise=torch.zeros(1, 3, 3, 3))
+    >>> made = imputed.make(torch.full((1, 3, 3, 3), 2.0), torch.tensor([0]), torch.tensor([0]))
+    >>> bool(made.allclose(torch.tensor(2.0)))
+    True
     """
 
     def __init__(self, ranks: Tensor, counts: Sequence[int], noise: Tensor) -> None:
@@ -199,6 +214,10 @@ class Perturbations:
         deletion, insertion: curves.
         road_most, road_least: (N, P) Y at each share of :data:`ROAD_FRACTIONS`, the most and the least relevant pixels
             removed first.
+
+    >>> found = Perturbations(torch.tensor([0.8]), torch.tensor([3]), seen=torch.tensor([0.6]))
+    >>> round(found.drop.item(), 2)
+    0.25
     """
 
     original: Tensor

@@ -54,6 +54,9 @@ def class_logits(model: Model, images: Tensor, score: str | ScoreFunction = 'sof
 
     Raises:
         ValueError: when the model gives no (N, C) tensor, or a softmax of one class, which is 1 for every image.
+
+    >>> class_logits(torch.nn.Flatten(), torch.ones(2, 3, 1, 1)).shape
+    torch.Size([2, 3])
     """
     logits = raw_scores(model(images), type(model).__name__)
     if logits.ndim != 2 or len(logits) != len(images):
@@ -73,6 +76,9 @@ def check_classes(classes: Tensor | None, logits: Tensor) -> Tensor:
 
     Raises:
         ValueError: for another shape, or a class that the model does not have.
+
+    >>> check_classes(None, torch.tensor([[0.1, 2.0], [3.0, 1.0]])).tolist()
+    [1, 0]
     """
     if classes is None:
         return logits.argmax(1)
