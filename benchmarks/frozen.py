@@ -30,7 +30,6 @@ from statistics import mean
 
 import numpy as np
 import recipe
-import recipe_figures
 import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
@@ -50,6 +49,8 @@ SETS = ('photographs', 'mosaics')
 METHODS = ('gap', 'efw', 'recipe', 'tri')
 #: Side of the maps that are cut into boxes: half of recipe_figures.py's, a quarter of the time.
 EVAL_SIZE = (112, 112)
+#: The threshold that a map chooses for itself.
+RULES = {'mean': mean_share}
 #: Random crops and flips of each training image.
 VIEWS = 2
 
@@ -234,10 +235,9 @@ def evaluate(model: nn.Module, head: Head, set_: str, args: argparse.Namespace) 
     data.masks = None
     size = tuple(data.images.shape[-2:])
     grid = MapGrid((0, 0), tuple(whole / part for whole, part in zip(size, cams.shape[-2:])), size)
-    recipe_figures.EVAL_SIZE, recipe_figures.RULES = EVAL_SIZE, {'mean': mean_share}
     for name, reading in READINGS.items():
         maps = read_maps(cams[:, None], entropies, chunks, reading)[:, 0]
-        figures = figures_of(draw_maps(maps, EVAL_SIZE, grid).numpy(), right, data)
+        figures = figures_of(draw_maps(maps, EVAL_SIZE, grid).numpy(), right, data, RULES)
         figures.pop('curve')
         found[name] = figures
     return found

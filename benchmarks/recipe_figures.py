@@ -88,26 +88,28 @@ def predictions(run: Run, data: Images, args: argparse.Namespace) -> tuple[Tenso
     return tuple(torch.cat(part) for part in zip(*parts))
 
 
-def figures_of(drawn: np.ndarray, right: np.ndarray, data: Images) -> dict[str, float | list[float]]:
+def figures_of(
+    drawn: np.ndarray, right: np.ndarray, data: Images, rules: dict[str, Callable[[np.ndarray], float]] = RULES
+) -> dict[str, float | list[float]]:
     """What one reading is worth: drawn maps (N, H, W), whether the class is right (N,)."""
-    size = tuple(data.images.shape[-2:])
+    size, eval_size = tuple(data.images.shape[-2:]), drawn.shape[-2:]
     curve = np.zeros((len(THRESHOLDS), len(IOU_THRS)))
     top1 = np.zeros(len(THRESHOLDS))
-    chosen = {name: np.zeros(len(IOU_THRS)) for name in RULES}
+    chosen = {name: np.zeros(len(IOU_THRS)) for name in rules}
     edges = histogram_edges()[0]
     histogram = np.zeros((2, len(edges) - 1), np.int64)
     for i, cam in enumerate(drawn):
         cam = normalize_map(cam)
         image = quantize_map(cam)
-        iou = best_iou_by_level(image, scale_boxes(data.boxes[i : i + 1], size, EVAL_SIZE))
+        iou = best_iou_by_level(image, scale_boxes(data.boxes[i : i + 1], size, eval_size))
         found = hits(iou[threshold_levels(THRESHOLDS, image.max())], IOU_THRS)
         curve += found
         top1 += found[:, IOU_THRS.index(50)] & right[i]
-        levels = threshold_levels(np.array([rule(cam) for rule in RULES.values()]), image.max())
-        for name, hit in zip(RULES, hits(iou[levels], IOU_THRS)):
+        levels = threshold_levels(np.array([rule(cam) for rule in rules.values()]), image.max())
+        for name, hit in zip(rules, hits(iou[levels], IOU_THRS)):
             chosen[name] += hit
         if data.masks is not None:
-            mask = torch.from_numpy(resize_mask(data.masks[i], EVAL_SIZE))
+            mask = torch.from_numpy(resize_mask(data.masks[i], eval_size))
             scores = torch.from_numpy(cam)
             histogram += score_histogram(scores, mask, None, torch.from_numpy(edges)).numpy()
     share = 100 / len(drawn)
