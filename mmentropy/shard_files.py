@@ -195,21 +195,21 @@ class ShardWriter:
         strange = _strange(info)
         if strange or not name:
             raise ValueError(f'{name!r} cannot be in a shard, {strange or "it is empty"}')
-        if self._file is None or self._end > self.most_bytes:
-            self._next_shard()
+        file = self._file
+        if file is None or self._end > self.most_bytes:
+            file = self._next_shard()
         head = info.tobuf(tarfile.PAX_FORMAT, 'utf-8', 'surrogateescape')
         member = Member(self._path, name, self._end + len(head), len(data))
-        self._append(head + data + bytes(_blocks(len(data)) - len(data)))
+        self._append(file, head + data + bytes(_blocks(len(data)) - len(data)))
         self.members[name] = member
 
-    def _append(self, blocks: bytes) -> None:
-        assert self._file is not None
+    def _append(self, file: BinaryIO, blocks: bytes) -> None:
         try:
-            self._file.seek(self._end)
-            self._file.write(blocks + END)
-            self._file.flush()
+            file.seek(self._end)
+            file.write(blocks + END)
+            file.flush()
         except OSError as error:
-            self._file.truncate(self._end)
+            file.truncate(self._end)
             if error.errno in FULL:
                 raise DiskFullError(
                     f'{self._path} could not be written, the disk is full; free some space and start again, '
@@ -234,13 +234,14 @@ class ShardWriter:
                 file.write(END)
         self._path, self._end = str(path), found.end
 
-    def _next_shard(self) -> None:
-        """Open the last shard that is there, or a new one where that is full."""
+    def _next_shard(self) -> BinaryIO:
+        """The last shard that is there, opened, or a new one where that is full."""
         self._close_shard()
         if not self._path or self._end > self.most_bytes:
             number = len(self._paths())
             self._path, self._end = str(self.folder / f'{self.stem}-{number:05d}{SHARD_SUFFIX}'), 0
         self._file = open(self._path, 'r+b' if os.path.exists(self._path) else 'w+b')  # noqa: SIM115  stays open
+        return self._file
 
     def _close_shard(self) -> None:
         if self._file is not None:

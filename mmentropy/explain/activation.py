@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -128,9 +129,9 @@ class _Control(Explainer):
         maps = self._drawn(images, (features.shape[2], features.shape[3])).to(features)
         return explanation(maps, question.of(logits), logits)
 
+    @abstractmethod
     def _drawn(self, images: Tensor, map_size: tuple[int, int]) -> Tensor:
         """(N, 1, h, w)."""
-        raise NotImplementedError
 
 
 @EXPLAINERS.register_module()
