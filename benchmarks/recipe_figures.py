@@ -35,8 +35,9 @@ from recipe import (
     run_in_bfloat16,
 )
 from scipy.stats import t as student
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmentropy.explain.grids import MEASURED_IMAGES, LayerGrid
 from mmentropy.ops.localizing.boxes import scale_boxes
 from mmentropy.ops.localizing.component_tree import best_iou_by_level
 from mmentropy.ops.localizing.pixel_metrics import average_precision, histogram_edges, resize_mask, score_histogram
@@ -61,22 +62,31 @@ RULES: dict[str, Callable[[np.ndarray], float]] = {
     'mean': mean_share,
     'otsu': otsu,
 }
-#: Name → reading, and whether it is drawn in place; otherwise with half-pixel centres, as the protocol does.
-READINGS: dict[str, tuple[Reading, bool]] = {
-    'protocol': (Reading.named('protocol'), False),
-    'in place': (Reading.named('protocol'), True),
-    'relu': (Reading(relu=True), True),
-    'certain': (Reading.named('certain'), True),
-    'relu+spread': (Reading(relu=True, spread=1, power=2), True),
-    'certain+spread': (Reading.named('certain+spread'), True),
+#: Name → reading, and the grid it is drawn with (``mmentropy.explain.grids.GRIDS``).
+READINGS: dict[str, tuple[Reading, str]] = {
+    'protocol': (Reading.named('protocol'), 'half_pixel'),
+    'in place': (Reading.named('protocol'), 'followed'),
+    'measured': (Reading.named('protocol'), 'measured'),
+    'relu': (Reading(relu=True), 'followed'),
+    'certain': (Reading.named('certain'), 'followed'),
+    'relu+spread': (Reading(relu=True, spread=1, power=2), 'followed'),
+    'certain+spread': (Reading.named('certain+spread'), 'followed'),
+    'certain+spread, half-pixel': (Reading.named('certain+spread'), 'half_pixel'),
+    'certain+spread, measured': (Reading.named('certain+spread'), 'measured'),
 }
+
+
+def trained(run: Run, args: argparse.Namespace) -> nn.Module:
+    """The finished run's model, for evaluation."""
+    state = torch.load(checkpoint(run, args), weights_only=True)
+    model = build_model(run, state['num_classes']).eval()
+    model.load_state_dict(state['state_dict'])
+    return model
 
 
 def predictions(run: Run, data: Images, args: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits (N, C), class maps of the true class (N, h, w), location entropy (N, h, w) and features (N, D, h, w)."""
-    state = torch.load(checkpoint(run, args), weights_only=True)
-    model = build_model(run, state['num_classes']).eval()
-    model.load_state_dict(state['state_dict'])
+    model = trained(run, args)
     run_in_bfloat16(model, bool(run.bfloat16))
     normalize, parts = Normalize(run.set), []
     with torch.inference_mode():
@@ -86,6 +96,12 @@ def predictions(run: Run, data: Images, args: argparse.Namespace) -> tuple[Tenso
             cams = model.head.maps(features[-1], labels[:, None])[:, 0]
             parts.append((logits, cams, model.head.entropy_map(features[-1]), features[-1]))
     return tuple(torch.cat(part) for part in zip(*parts))
+
+
+def grid_of(kind: str, run: Run, data: Images, args: argparse.Namespace) -> MapGrid | None:
+    """Where the maps of these images are drawn; what is measured goes by the first of them, in float32."""
+    images = Normalize(run.set)(data.images[:MEASURED_IMAGES])
+    return LayerGrid(kind)(trained(run, args), 'backbone', images)
 
 
 def figures_of(
@@ -137,14 +153,13 @@ def evaluate(run: Run, set_: str, args: argparse.Namespace) -> None:
     found['top-1'] = round(100 * right.mean(), 3)
     if run.fold != 'report':  # PxAP takes as long as all the rest, and nothing is chosen by it
         data.masks = None
-    size = tuple(data.images.shape[-2:])
-    step = tuple(whole / part for whole, part in zip(size, cams.shape[-2:]))
     for name in missing:
-        reading, in_place = READINGS[name]
-        # The grid of a ResNet with padded odd kernels: location 0 looks at pixel 0.
-        grid = MapGrid((0, 0), step, size) if in_place else None
+        reading, kind = READINGS[name]
+        grid = grid_of(kind, run, data, args)
         maps = read_maps(cams[:, None], entropies, features, reading=reading)[:, 0]
         found[name] = figures_of(draw_maps(maps, EVAL_SIZE, grid).numpy(), right, data)
+        if kind == 'measured':
+            found[name]['start'] = [round(start, 2) for start in grid.start]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(found))
     shown = {name: found[name]['V2'] for name in READINGS if name in found}
@@ -241,11 +256,11 @@ def picture(args: argparse.Namespace) -> np.ndarray:
     data = Images(data.images[: args.rows], data.labels[: args.rows], data.boxes[: args.rows])
     images = data.images.permute(0, 2, 3, 1).numpy()
     rows = [ComparisonRow(image, {}, box[None]) for image, box in zip(images, data.boxes)]
-    size, (reading, _) = tuple(data.images.shape[-2:]), READINGS['certain+spread']
+    size, (reading, kind) = tuple(data.images.shape[-2:]), READINGS['certain+spread']
     for run in runs:
         logits, cams, entropies, features = predictions(run, data, args)
         maps = read_maps(cams[:, None], entropies, features, reading=reading)[:, 0]
-        grid = MapGrid((0, 0), tuple(whole / part for whole, part in zip(size, cams.shape[-2:])), size)
+        grid = grid_of(kind, run, data, args)
         chances = logits.softmax(1)[torch.arange(len(data.labels)), data.labels]
         for row, drawn, chance in zip(rows, draw_maps(maps, size, grid).numpy(), chances.tolist()):
             row.maps[label(run)], row.captions[label(run)] = drawn, f'{chance:.2f}'
