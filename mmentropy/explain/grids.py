@@ -66,11 +66,15 @@ def find_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid
 
 
 def _found_grid(model: nn.Module, layer: Anatomy | str | None, image: Tensor, grid: str) -> MapGrid | None:
+    known, size = _cache.setdefault(model, {}), tuple(image.shape[2:])
+    # Dissecting is a pass through the network: a layer that the caller names is looked for once for each size.
+    module = dict(model.named_modules()).get(layer) if isinstance(layer, str) else None
+    if module is not None and grid != 'measured' and (layer, id(module), size) in known:
+        return known[layer, id(module), size]
     anatomy = layer if isinstance(layer, Anatomy) else dissect(model, image[:1], layer)
     if grid == 'measured':
         return measured_grid(model, anatomy, image)
-    known = _cache.setdefault(model, {})
-    key = (anatomy.name, id(anatomy.layer), tuple(image.shape[2:]))
+    key = (anatomy.name, id(anatomy.layer), size) if module is None else (layer, id(module), size)
     if key not in known:
         known[key] = _find(model, anatomy, image[:1])
     return known[key]

@@ -128,6 +128,13 @@ def test_found_once_for_each_size_and_forgotten_with_the_model():
     assert model.passes == 1
     assert find_grid(model, anatomy, torch.rand(1, 3, 32, 32)) == MapGrid((0, 0), (8, 8), (32, 32))
     assert find_grid(model, 'body.1', torch.rand(1, 3, 32, 32)) == MapGrid((0, 0), (4, 4), (32, 32))
+    # A name costs no pass of its own after the first: it was a second pass through the network for every view.
+    model.passes = 0
+    for _ in range(3):
+        assert find_grid(model, 'body', torch.rand(1, 3, 96, 64)) == MapGrid((0, 0), (8, 8), (96, 64))
+    assert model.passes == 2  # to find the layer, and to follow it
+    model.body = strided(nn.MaxPool2d(2, 2))
+    assert find_grid(model, 'body', torch.rand(1, 3, 96, 64)).step == (16, 16)  # another layer of this name
     gone = weakref.ref(model)
     del model, anatomy
     gc.collect()

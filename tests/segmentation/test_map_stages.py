@@ -166,6 +166,16 @@ def test_any_explainer(classifier, pictures):
         ClassMaps(method='gradcam')
 
 
+def test_a_view_is_one_pass_through_the_backbone(classifier, pictures):
+    """Each view's grid was looked for by another pass, with gradients: more than half of the time of the maps."""
+    model, passes = classifier[2], []
+    model.backbone.register_forward_hook(lambda *_: passes.append(1))
+    for count in (4 + 2, 4, 4):  # four views; two sizes to be followed, once
+        multi_scale_maps(ClassifierMaps(model), list(pictures), [1.0, 0.5], True, (16, 24))
+        assert len(passes) == count
+        passes.clear()
+
+
 def test_half_precision_is_near(classifier, pictures):
     model, batch = classifier[2], torch.tensor(pictures).permute(0, 3, 1, 2)
     whole, half = (ClassifierMaps(model, half=half)(batch)[0] for half in (False, True))
