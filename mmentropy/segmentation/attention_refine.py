@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 
+from mmentropy.engine import load_config
 from mmentropy.explain.patch_affinity import patch_affinity
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map
@@ -19,6 +20,7 @@ from mmentropy.registry import STAGES
 from .files import ImageMaps
 from .refine import Refiner
 from .stage import Context
+from .training import checkpoints_of
 
 
 @STAGES.register_module()
@@ -71,13 +73,13 @@ class AttentionRefine(Refiner):
         return {**self.__dict__, '_model': None}
 
     def fingerprint(self, ctx: Context) -> Any:
-        return Path(self.config).read_text(encoding='utf-8') if Path(self.config).is_file() else None
+        return load_config(self.config).pretty_text if Path(self.config).is_file() else None
 
     def depends(self, ctx: Context) -> dict[str, str]:
-        found = super().depends(ctx)
-        if self.checkpoint is not None and Path(self.checkpoint).is_file():
-            found[str(self.checkpoint)] = ctx.digests.of(Path(self.checkpoint))
-        return found
+        files = [self.checkpoint] if self.checkpoint else []
+        if not files and Path(self.config).is_file():
+            files = list(checkpoints_of(load_config(self.config).model))
+        return super().depends(ctx) | {str(one): ctx.digests.of(Path(one)) for one in files if Path(one).is_file()}
 
     def model(self, ctx: Context) -> Any:
         """The transformer's classifier, loaded once in each process."""

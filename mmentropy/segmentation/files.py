@@ -106,8 +106,13 @@ def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = 
     return values.astype(np.uint8)
 
 
-def read_saliency(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32 in [0, 1] of a grey image, white on what stands out.
+def read_grey(path: Path, size: tuple[int, int], what: str) -> np.ndarray:
+    """(H, W) float32 in [0, 1] of a grey image with 8 bits, white where much is.
+
+    Args:
+        path: of the image.
+        size: (height, width) of the image that it belongs to.
+        what: the file is, for messages: ``saliency map``.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -115,9 +120,9 @@ def read_saliency(path: Path, size: tuple[int, int]) -> np.ndarray:
     """
     pixels = read_image(path, exif=False)
     if pixels.shape[:2] != tuple(size):
-        raise ValueError(f'{path}: the saliency map has size {pixels.shape[:2]}, the image {tuple(size)}')
+        raise ValueError(f'{path}: the {what} has size {pixels.shape[:2]}, the image {tuple(size)}')
     if (pixels != pixels[..., :1]).any():
-        raise ValueError(f'{path}: found colours; a saliency map is a grey image, white on what stands out')
+        raise ValueError(f'{path}: found colours; a {what} is a grey image, white where much is')
     return pixels[..., 0].astype(np.float32) / 255
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.refining.affinity import color_affinity, edge_affinity, feature_affinity, neighbor_offsets
@@ -20,7 +22,7 @@ from mmentropy.ops.refining.region_growing import grow_regions
 from mmentropy.ops.seeding.seeds import power_background, scale_to_peak, to_probabilities
 from mmentropy.registry import STAGES
 
-from .files import ImageMaps
+from .files import ImageMaps, read_grey
 from .stage import Context, ScoreStage
 
 
@@ -170,12 +172,18 @@ class RandomWalkRefine(Refiner):
 
     Args:
         name, source: see :class:`Stage`.
-        affinity: name of the stage that trained an AffinityNet, or ``color`` for the image's colours alone.
+        affinity: name of the stage that trained an AffinityNet; ``color`` for the image's colours alone; ``edges`` for
+            those of another program.
+        edges: folder of ``<id>.png`` for ``edges``: grey images of the image's size, white on an edge (IRN's class
+            boundaries, HED). A pair is as near as the strongest edge on its path is weak.
         radius: of the pairs, in locations.
         stride: of the locations, in pixels.
         beta, log_steps: of the walk.
         sigma: of ``color``, in grey levels.
         alpha: see above.
+
+    Raises:
+        ValueError: for ``edges`` without their folder, or a folder without ``edges``.
 
     >>> STAGES.build(dict(type='RandomWalkRefine', source='seed', affinity='affinity_net')).needs
     ['seed', 'affinity_net']
@@ -194,9 +202,12 @@ class RandomWalkRefine(Refiner):
         log_steps: int = 8,
         sigma: float = 30.0,
         alpha: float | None = None,
+        edges: str | None = None,
     ) -> None:
         super().__init__(name, source)
-        self.affinity, self.radius, self.stride = affinity, radius, stride
+        if (affinity == 'edges') != (edges is not None):
+            raise ValueError(f"{name}: affinity='edges' and edges=<folder of the edge maps> go together")
+        self.affinity, self.radius, self.stride, self.edges = affinity, radius, stride, edges
         self.beta, self.log_steps, self.sigma, self.alpha = beta, log_steps, sigma, alpha
         self._network: Any = None
 
@@ -205,25 +216,35 @@ class RandomWalkRefine(Refiner):
 
     @property
     def needs(self) -> list[str]:
-        return super().needs + ([] if self.affinity == 'color' else [self.affinity])
+        return super().needs + ([] if self.affinity in ('color', 'edges') else [self.affinity])
 
-    def pairs(self, ctx: Context, image: np.ndarray, small: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    def edge_path(self, key: str) -> Path:
+        """Of the image's edge map."""
+        return Path(self.edges or '', f'{key}.png')
+
+    def made_from(self, ctx: Context, key: str) -> list[Path]:
+        return super().made_from(ctx, key) + ([self.edge_path(key)] if self.edges else [])
+
+    def pairs(self, ctx: Context, key: str, image: np.ndarray, small: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """(P, h, w) affinities of the locations."""
         if self.affinity == 'color':
             return color_affinity(small, offsets, self.sigma)
+        if self.affinity == 'edges':
+            edge = read_grey(self.edge_path(key), (image.shape[0], image.shape[1]), 'edge map')
+            strongest = F.adaptive_max_pool2d(torch.from_numpy(edge)[None], small.shape[:2])  # a thin edge is one, too
+            return edge_affinity(strongest, offsets)[0].numpy()
         if self._network is None:
             from .training import load_host_model
 
             self._network = load_host_model(ctx.folder(self.affinity), ctx.device)
         with torch.inference_mode():
             features = self._network.describe(torch.from_numpy(image).permute(2, 0, 1)[None], small.shape[:2])
-        affinity = edge_affinity if features.ndim == 3 else feature_affinity
-        return affinity(features, offsets)[0].cpu().numpy()
+        return feature_affinity(features, offsets)[0].cpu().numpy()
 
     def refine(self, ctx: Context, key: str, scores: ImageMaps, image: np.ndarray) -> np.ndarray:
         probability, small = shrink(scores, image, self.stride)
         offsets = neighbor_offsets(self.radius)
-        transition = transition_matrix(sparse_affinity(self.pairs(ctx, image, small, offsets), offsets), self.beta)
+        transition = transition_matrix(sparse_affinity(self.pairs(ctx, key, image, small, offsets), offsets), self.beta)
         device = None if ctx.device == 'cpu' else ctx.device
         walked = random_walk(probability, transition, self.log_steps, device)
         if self.alpha is not None:

@@ -20,7 +20,7 @@ from mmentropy.ops.seeding.seeds import (
 )
 from mmentropy.registry import STAGES
 
-from .files import ImageMaps, read_saliency
+from .files import ImageMaps, read_grey
 from .stage import Context, ScoreStage
 
 BACKGROUNDS = ('constant', 'power', 'entropy', 'saliency')
@@ -141,7 +141,7 @@ class Seed(ScoreStage):
 
     def read(self, stored: ImageMaps, key: str) -> np.ndarray:
         """The image's saliency."""
-        return read_saliency(self.saliency_path(key), stored.size)
+        return read_grey(self.saliency_path(key), stored.size, 'saliency map')
 
     def saliency_path(self, key: str) -> Path:
         """Of the image's saliency map."""

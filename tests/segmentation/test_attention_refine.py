@@ -64,5 +64,16 @@ def test_a_changed_config_is_noticed(world, tmp_path):
     before = stage.fingerprint(ctx)
     (tmp_path / 'vit.py').write_text(CONFIG.replace('num_layers=2', 'num_layers=3'))
     assert stage.fingerprint(ctx) != before
+    # Also in a base of it, and in the weights that it names.
+    (tmp_path / 'top.py').write_text("_base_ = './vit.py'\n")
+    top = AttentionRefine(source='seed', config=str(tmp_path / 'top.py'))
+    before = top.fingerprint(ctx)
+    (tmp_path / 'w.pth').write_bytes(b'a')
+    init = f"model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='{tmp_path}/w.pth')\n"
+    (tmp_path / 'vit.py').write_text(CONFIG + init)
+    assert top.fingerprint(ctx) != before
+    found = top.depends(ctx)
+    (tmp_path / 'w.pth').write_bytes(b'b')
+    assert [name for name, value in top.depends(ctx).items() if found[name] != value] == [f'{tmp_path}/w.pth']
     with pytest.raises(ValueError, match='share lies in'):
         AttentionRefine(share=2)

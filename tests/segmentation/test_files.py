@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mmentropy.datasets.palette import palette_png
-from mmentropy.segmentation.files import ImageMaps, read_label_png, read_saliency, write_list
+from mmentropy.segmentation.files import ImageMaps, read_grey, read_label_png, write_list
 
 
 def test_maps_come_back_in_half_precision(tmp_path):
@@ -69,7 +69,7 @@ def test_masks(tmp_path):
 
 def test_saliency_is_grey(tmp_path):
     Image.fromarray(np.array([[0, 51, 255]], np.uint8)).save(tmp_path / 'a.png')
-    np.testing.assert_allclose(read_saliency(tmp_path / 'a.png', (1, 3)), [[0, 0.2, 1]], rtol=1e-6)
+    np.testing.assert_allclose(read_grey(tmp_path / 'a.png', (1, 3), 'map'), [[0, 0.2, 1]], rtol=1e-6)
 
 
 def test_lists(tmp_path):

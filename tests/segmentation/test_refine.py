@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from rough_maps import rough_maps
@@ -59,6 +60,40 @@ def test_refiners_improve_noisy_seeds(voc, scores, stage, tmp_path):
         assert (refined.maps.max(0) > 0.5 * noisy.probabilities().max(0) + 0.4).mean() > 0.2
     assert refined.labels.tolist() == noisy.labels.tolist()
     assert np.isfinite(refined.maps).all()
+
+
+def test_a_walk_stops_at_the_edges_of_files(voc, scores, tmp_path):
+    """With the objects' true outlines as edges a walk joins what lies on one side, and nothing across."""
+    key, noisy = scores
+    truth = voc.mask(key)
+    outline = cv2.morphologyEx(truth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    cv2.imwrite(str(tmp_path / f'{key}.png'), outline.astype(np.uint8) * 255)
+    options = dict(affinity='edges', edges=str(tmp_path), stride=1, radius=2, log_steps=4)
+    stage = RandomWalkRefine(source='seed', **options)
+    ctx = Context(tmp_path / 'work', voc, quiet=True, device='cpu')
+    for name in ('seed', 'walk'):
+        ctx.folder(name).mkdir(parents=True)
+    noisy.save(ctx.folder('seed') / f'{key}.npz')
+    right = np.array([[0, 1]])
+    pairs = stage.pairs(ctx, key, voc.image(key), voc.image(key), right)[0]
+    np.testing.assert_array_equal(pairs[:, :-1], ~(outline[:, :-1] | outline[:, 1:]))
+    halved = stage.pairs(ctx, key, voc.image(key), voc.image(key)[::2, ::2], right)[0]
+    blocks = outline.reshape(32, 2, 32, 2).any((1, 3))  # an edge of one pixel is one at half of the size
+    np.testing.assert_array_equal(halved[:, :-1], ~(blocks[:, :-1] | blocks[:, 1:]))
+    stage.process(ctx, key)
+    refined = ImageMaps.load(stage.output(ctx, key))
+    before, after = (np.mean((label_map(one) != truth)[~outline]) for one in (noisy, refined))
+    assert 0.01 < before
+    assert after < before / 3
+    digest = stage.image_digest(ctx, key)
+    cv2.imwrite(str(tmp_path / f'{key}.png'), np.zeros((64, 64), np.uint8))
+    assert stage.image_digest(ctx, key) != digest
+    cv2.imwrite(str(tmp_path / f'{key}.png'), np.zeros((32, 64), np.uint8))
+    with pytest.raises(ValueError, match=r'the edge map has size \(32, 64\), the image \(64, 64\)'):
+        stage.process(ctx, key)
+    for wrong in (dict(affinity='edges'), dict(edges='folder')):
+        with pytest.raises(ValueError, match="affinity='edges' and edges=<folder of the edge maps> go together"):
+            RandomWalkRefine(source='seed', **wrong)
 
 
 def test_crf_on_scores_is_the_op_on_their_probabilities(voc, scores, tmp_path):
