@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -24,7 +22,7 @@ from mmentropy.safe_files import load_json, write_whole
 from .pipeline import SeedPipeline
 from .records import StageRecord
 from .stage import PerImageStage, Stage
-from .training import Training
+from .training import Training, host_command, host_environment
 
 #: Images of each stage, the first of which warms up, and steps of each training.
 IMAGES, STEPS = 4, 6
@@ -123,16 +121,17 @@ def _measure(trial: SeedPipeline, stage: Stage) -> tuple[float, float, TrainingL
 
 def _some_steps(trial: SeedPipeline, stage: Training, folder: Path) -> dict[str, Any]:
     """Run a training's first steps; its folder then has weights."""
-    write_whole(folder / 'config.py', stage.build(trial.ctx).pretty_text)
-    command = [sys.executable, '-m', 'mmentropy.segmentation.host_run', str(folder / 'config.py'), str(STEPS)]
-    root = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
+    cfg = stage.build(trial.ctx)
+    cfg.launcher = 'none'  # of several processes one is timed, on its share of a batch
+    write_whole(folder / 'config.py', cfg.pretty_text)
+    command = host_command(folder / 'config.py', 1, str(STEPS))
     with open(folder / 'train.log', 'ab') as file:
-        code = run_group(command, stdout=file, stderr=file, env={**os.environ, 'PYTHONPATH': path})
+        code = run_group(command, stdout=file, stderr=file, env=host_environment())
     if code:
         said = (folder / 'train.log').read_text(errors='replace').strip().splitlines()[-1:] or ['nothing said']
         raise ValueError(f'its training ended with code {code}: {said[0]}')
-    return load_json(folder / TIMES)
+    told = load_json(folder / TIMES)
+    return {**told, 'batch_size': told['batch_size'] * stage.processes}
 
 
 def time_steps(runner: Any, steps: int, folder: Path) -> None:

@@ -50,15 +50,26 @@ class Training(Stage):
         config: path of the config, relative to the pipeline's config or absolute.
         options: keys of the config to override, ``{'train_cfg.max_epochs': 5}``.
         source: see :class:`Stage`.
+        processes: of this machine that train together, one a GPU, gloo without; they share the config's batch out.
+
+    Raises:
+        ValueError: for less than one process.
     """
 
     SECONDS, BYTES = 2.0, 100_000
 
     def __init__(
-        self, name: str, config: str, options: dict[str, Any] | None = None, source: str | None = None
+        self,
+        name: str,
+        config: str,
+        options: dict[str, Any] | None = None,
+        source: str | None = None,
+        processes: int = 1,
     ) -> None:
         super().__init__(name, source)
-        self.config, self.options = config, options or {}
+        if processes < 1:
+            raise ValueError(f'{name}: processes is how many train together, at least 1, got {processes}')
+        self.config, self.options, self.processes = config, options or {}, processes
 
     @abstractmethod
     def adapt(self, cfg: Config, ctx: Context) -> None:
@@ -75,7 +86,24 @@ class Training(Stage):
         cfg.work_dir = str(ctx.folder(self.name).resolve())
         cfg.resume = True
         seed_by_epoch(cfg)
+        self.share_batch(cfg)
         return cfg
+
+    def share_batch(self, cfg: Config) -> None:
+        """Let several processes take a step on as many images as one would.
+
+        Raises:
+            ValueError: for a batch that they cannot share.
+        """
+        if self.processes == 1:
+            return
+        batch = cfg.train_dataloader.batch_size
+        if batch % self.processes:
+            raise ValueError(
+                f'{self.name}: {self.processes} processes cannot share a batch of {batch} images evenly; '
+                'set train_dataloader.batch_size in its options'
+            )
+        cfg.train_dataloader.batch_size, cfg.launcher = batch // self.processes, 'pytorch'
 
     def fingerprint(self, ctx: Context) -> str:
         # Where the run lies must not matter to what it is.
@@ -137,11 +165,38 @@ class Training(Stage):
 
     def start_host(self, config: Path, log: Path, quiet: bool) -> int:
         """Run the training in a group of its own, which ends with us; its exit code."""
-        command = [sys.executable, '-m', 'mmentropy.segmentation.host_run', str(config)]
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
         with open(log, 'ab') as file, showing_progress(log, self.name, quiet):
-            return run_group(command, stdout=file, stderr=file, env={**os.environ, 'PYTHONPATH': path})
+            return run_group(host_command(config, self.processes), stdout=file, stderr=file, env=host_environment())
+
+
+#: Finds a free port by itself, as ``tools/rendezvous.sh`` does.
+TORCHRUN = (
+    *('-m', 'torch.distributed.run', '--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--local-addr=127.0.0.1'),
+    '--nproc-per-node',
+)
+#: What torchrun tells its processes; a training that one of them starts is a run of its own.
+TORCHRUN_ENV = (
+    *(f'{part}{what}' for part in ('', 'LOCAL_', 'GROUP_', 'ROLE_') for what in ('RANK', 'WORLD_SIZE')),
+    *('ROLE_NAME', 'MASTER_ADDR', 'MASTER_PORT'),
+)
+
+
+def host_command(config: Path, processes: int = 1, *more: str) -> list[str]:
+    """How a config's training is started; see :mod:`mmentropy.segmentation.host_run`.
+
+    >>> host_command(Path('config.py'))[1:]
+    ['-m', 'mmentropy.segmentation.host_run', 'config.py']
+    """
+    several = [*TORCHRUN, str(processes)] if processes > 1 else []
+    return [sys.executable, *several, '-m', 'mmentropy.segmentation.host_run', str(config), *more]
+
+
+def host_environment() -> dict[str, str]:
+    """Ours, in which this package is found, without what torchrun has told us."""
+    root = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [root, os.environ.get('PYTHONPATH')]))
+    theirs = {name for name in os.environ if name in TORCHRUN_ENV or name.startswith('TORCHELASTIC_')}
+    return {name: value for name, value in os.environ.items() if name not in theirs} | {'PYTHONPATH': path}
 
 
 def checkpoints_of(model: Any) -> Iterator[str]:
@@ -245,9 +300,14 @@ class Classify(Training):
     """
 
     def __init__(
-        self, name: str = 'classify', config: str = '', options: dict | None = None, source: str | None = None
+        self,
+        name: str = 'classify',
+        config: str = '',
+        options: dict | None = None,
+        source: str | None = None,
+        processes: int = 1,
     ) -> None:
-        super().__init__(name, config, options, None)
+        super().__init__(name, config, options, None, processes)
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
         set_data_root(cfg._cfg_dict, str(Path(ctx.data.root).resolve()))
@@ -257,7 +317,7 @@ class MaskTraining(Training):
     """Training in mmseg on pseudo-masks.
 
     Args:
-        name, config, options: see :class:`Training`.
+        name, config, options, processes: see :class:`Training`.
         source: the stage that wrote the masks.
         init_from: a training stage whose backbone this one starts from.
 
@@ -272,8 +332,9 @@ class MaskTraining(Training):
         options: dict | None = None,
         source: str | None = None,
         init_from: str | None = None,
+        processes: int = 1,
     ) -> None:
-        super().__init__(name, config, options, source)
+        super().__init__(name, config, options, source, processes)
         self.init_from = init_from
 
     @property

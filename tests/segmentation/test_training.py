@@ -11,7 +11,14 @@ import torch
 
 from mmentropy.engine.startup import choose_checkpoint, load_config
 from mmentropy.segmentation import Context
-from mmentropy.segmentation.training import Classify, checkpoints_of, last_step, showing_progress
+from mmentropy.segmentation.training import (
+    Classify,
+    checkpoints_of,
+    host_command,
+    host_environment,
+    last_step,
+    showing_progress,
+)
 
 CONFIG = """
 model = dict(type='ImageClassifier')
@@ -128,6 +135,34 @@ def test_what_a_training_depends_on(stage, voc, tmp_path):
     assert list(checkpoints_of([dict(a=dict(init_cfg=dict(checkpoint='x.pth'))), dict(init_cfg=dict(type='T'))])) == [
         'x.pth'
     ]
+
+
+def test_several_processes_share_the_batch(stage, voc, tmp_path, monkeypatch):
+    ctx = Context(tmp_path / 'work', voc, device='cpu')
+    alone = stage.fingerprint(ctx)
+    many = Classify(config=stage.config, options={'train_dataloader': {'batch_size': 12}}, processes=3)
+    cfg = many.build(ctx)
+    assert (cfg.train_dataloader.batch_size, cfg.launcher) == (4, 'pytorch')
+    assert 'launcher' not in stage.build(ctx)  # a training of one process is what it was
+    assert many.fingerprint(ctx) != alone
+    command = host_command(tmp_path / 'config.py', 3)
+    assert command[1:3] == ['-m', 'torch.distributed.run']
+    assert command[command.index('--nproc-per-node') :] == [
+        *('--nproc-per-node', '3', '-m', 'mmentropy.segmentation.host_run', str(tmp_path / 'config.py'))
+    ]  # fmt: skip
+    many.processes = 5
+    with pytest.raises(ValueError, match='classify: 5 processes cannot share a batch of 12 images evenly'):
+        many.build(ctx)
+    with pytest.raises(ValueError, match='processes is how many train together, at least 1, got 0'):
+        Classify(processes=0)
+
+
+def test_a_training_under_torchrun_is_a_run_of_its_own(monkeypatch):
+    for name in ('RANK', 'LOCAL_RANK', 'MASTER_PORT', 'TORCHELASTIC_RUN_ID', 'LOCAL_SCRATCH'):
+        monkeypatch.setenv(name, '1')
+    found = host_environment()
+    assert 'LOCAL_SCRATCH' in found
+    assert not {'RANK', 'LOCAL_RANK', 'MASTER_PORT', 'TORCHELASTIC_RUN_ID'} & set(found)
 
 
 @pytest.mark.parametrize(
