@@ -28,7 +28,7 @@ LAUNCHER_ENV = {
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
 
-#: Who may have started the processes of work that is shared out image by image; see :mod:`mmentropy.engine.tasks`.
+#: Who may have started the processes of work that is shared out image by image; see :mod:`mmentropy.tasks`.
 TASK_LAUNCHERS = ('none', 'torchrun', 'slurm', 'ray')
 #: Errors whose message is written for the user; with MMENTROPY_DEBUG=1 the stack is shown too.
 USER_ERRORS = (OSError, ValueError, KeyError, ImportError)

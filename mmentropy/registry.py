@@ -20,15 +20,53 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
+#: Modules with a data set, and with a metric: their packages do not import them all.
+_READERS = (
+    'cached_features',
+    'camelyon16',
+    'cub',
+    'flowers',
+    'glas',
+    'image_folders',
+    'imagenet',
+    'mosaic',
+    'openimages',
+    'tiny_imagenet',
+    'voc',
+    'wsol_dataset',
+)
+_METRICS = (
+    'box_localization',
+    'dice',
+    'entropy_metric',
+    'error_analysis',
+    'faithfulness_metric',
+    'grid_pointing',
+    'imagenet_errors',
+    'part_coverage',
+    'pixel_localization',
+    'segmentor_dice',
+)
+
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmentropy', locations=['mmentropy.models'])
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmentropy', locations=['mmentropy.datasets'])
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='mmentropy',
+    locations=['mmentropy.datasets.drawn.partshapes', *(f'mmentropy.datasets.readers.{name}' for name in _READERS)],
+)
 DATA_SAMPLERS = Registry(
-    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmentropy', locations=['mmentropy.datasets']
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmentropy', locations=['mmentropy.datasets.few_samples']
 )
 TRANSFORMS = Registry(
     'transform', parent=MMENGINE_TRANSFORMS, scope='mmentropy', locations=['mmentropy.datasets.transforms']
 )
-METRICS = Registry('metric', parent=MMENGINE_METRICS, scope='mmentropy', locations=['mmentropy.evaluation'])
+METRICS = Registry(
+    'metric',
+    parent=MMENGINE_METRICS,
+    scope='mmentropy',
+    locations=[f'mmentropy.evaluation.{name}' for name in _METRICS],
+)
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope='mmentropy', locations=['mmentropy.engine', 'mmentropy.visualization']
 )

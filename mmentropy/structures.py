@@ -28,6 +28,7 @@ field               shape, type                   meaning
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mmentropy.ops.mapping.geometry import MapGrid
@@ -97,3 +98,24 @@ def grid_in_picture(sample: Any, size: tuple[int, int]) -> MapGrid | None:
         return grid_in_image(sample)
     grid = grid if isinstance(grid, MapGrid) else MapGrid.from_array(grid)
     return grid.before_padding(0, (int(size[0]), int(size[1])))
+
+
+#: Larger inputs and drawn maps are a slip of the hand: one float map of this side takes 268 MB.
+MOST_SIDE = 8192
+
+
+def height_and_width(size: int | Sequence[int], told: str = 'input_size') -> tuple[int, int]:
+    """A size in pixels, given as its side or as (height, width).
+
+    Raises:
+        ValueError: for other numbers of numbers, and for sizes below 1 or above :data:`MOST_SIDE`.
+
+    >>> height_and_width(224), height_and_width([96, 64])
+    ((224, 224), (96, 64))
+    """
+    pair = [size] if isinstance(size, int) else list(size)
+    if len(pair) not in (1, 2) or not 1 <= min(pair) <= max(pair) <= MOST_SIDE:
+        raise ValueError(
+            f'{told} is a side, or height and width, in pixels from 1 to {MOST_SIDE}, got {" ".join(map(str, pair))}'
+        )
+    return pair[0], pair[-1]

@@ -1,9 +1,11 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Hosts that are missing or untried: one sentence, one warning."""
 
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -35,8 +37,23 @@ def test_version_keys(text, key):
     assert hosts.release(text) == key
 
 
+def test_who_imports_mmpretrain_has_quieted_it_before():
+    """In its own module or in a package above it: those above do not import everything."""
+    package, quiet = Path(hosts.__file__).parent, 'from mmentropy import _needs_hosts'
+    checked = 0
+    for path in [path for floor in ('datasets', 'engine', 'evaluation') for path in (package / floor).rglob('*.py')]:
+        text = path.read_text(encoding='utf-8')
+        found = re.search(r'^(from|import) (mmpretrain|mmcv|mmseg)\b', text, re.MULTILINE)
+        if found and path.name != '__init__.py':
+            folders = [folder for folder in path.parents if folder.is_relative_to(package)]
+            above = any(quiet in (folder / '__init__.py').read_text(encoding='utf-8') for folder in folders)
+            assert above or quiet in text[: found.start()], f'{path} does not import _needs_hosts before {found[0]}'
+            checked += 1
+    assert checked > 10
+
+
 def test_hosts_are_imported_without_a_word():
     """In a process of its own, as every host says it once: on stdout as well as on stderr."""
-    code = 'import mmentropy.models, mmentropy.datasets, mmentropy.evaluation, mmentropy.segmentation'
+    code = 'import mmentropy.datasets.readers.cub, mmentropy.models, mmentropy.segmentation'
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert result.stdout + result.stderr == ''

@@ -2,8 +2,10 @@
 """The scope facts that the package stands on, one by one."""
 
 import copy
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mmengine.registry import DefaultScope
@@ -11,6 +13,8 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS as PRETRAIN_MODELS
 from mmseg.registry import MODELS as SEG_MODELS
 
+import mmentropy
+import mmentropy.registry
 from mmentropy.command_line import user_message
 from mmentropy.models import CAMHead, EntropyPooling, EntropyRegularizedLoss
 from mmentropy.registry import MODELS
@@ -115,3 +119,29 @@ def test_an_unknown_type_names_those_near_it(name, near, scope):
         PRETRAIN_MODELS.build(dict(type=name))
     said = user_message(unknown.value)
     assert said == f"there is no model '{name}'; {near}"
+
+
+@pytest.mark.parametrize('name', ['DATASETS', 'DATA_SAMPLERS', 'HOOKS', 'LOOPS', 'METRICS', 'TRANSFORMS'])
+def test_every_module_that_registers_is_found(name):
+    """The packages do not import all of their modules: what the registries import says so instead."""
+    package = Path(mmentropy.__file__).parent
+    registering = {
+        '.'.join(path.relative_to(package.parent).with_suffix('').parts)
+        for path in package.rglob('*.py')
+        if f'\n@{name}.register_module()' in path.read_text(encoding='utf-8')
+    }
+    registry = getattr(mmentropy.registry, name)
+    registry.import_from_location()
+    assert registering
+    assert {found.__module__ for found in registry.module_dict.values()} >= registering
+    assert [place for place in registry._locations if importlib.util.find_spec(place) is None] == []
+
+
+def test_metrics_are_found_in_a_process_that_has_none():
+    code = (
+        'from mmentropy.registry import DATASETS, DATA_SAMPLERS, METRICS\n'
+        'metric = METRICS.build(dict(type="mmentropy.BoxLocalizationMetric"))\n'
+        'print(metric.prefix, DATASETS.get("PartShapes").__name__, DATA_SAMPLERS.get("FewSamplesSampler").__name__)'
+    )
+    out = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ['wsol', 'PartShapes', 'FewSamplesSampler']

@@ -33,8 +33,9 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
-    from mmentropy.evaluation import BoxLocalizationMetric, PixelLocalizationMetric, save_metrics
+    from mmentropy.evaluation.box_counter import BoxCounter
     from mmentropy.evaluation.plots import box_panels, pixel_panels, plot_curves
+    from mmentropy.evaluation.thresholds import save_metrics
     from mmentropy.experiments.map_evaluation import evaluation_from, report_faults, run_with_progress, settings_of
 
     evaluation, out = evaluation_from(args)
@@ -42,9 +43,11 @@ def main() -> None:
     options = dict(cam_interval=args.cam_interval, threshold=threshold, threshold_from=args.threshold_from)
     options |= dict(eval_size=args.eval_size, grid=args.grid)
     if evaluation.truths.masks:
+        from mmentropy.evaluation.pixel_localization import PixelLocalizationMetric
+
         metric, panels = PixelLocalizationMetric(**options), pixel_panels
     else:
-        metric = BoxLocalizationMetric(iou_thrs=args.iou_thrs, contours=args.contours, **options)
+        metric = BoxCounter(iou_thrs=args.iou_thrs, contours=args.contours, **options)
         panels = box_panels
     evaluation.metrics = [metric]
     outcome = run_with_progress(evaluation, args, out)

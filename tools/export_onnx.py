@@ -36,7 +36,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     from mmentropy.apis.export import compare_with_onnxruntime, export_onnx
-    from mmentropy.engine.model_loading import height_and_width, load_model
+    from mmentropy.engine.model_loading import load_model
+    from mmentropy.structures import height_and_width
 
     loaded = load_model(args.model, args.weights, 'cpu', args.trust_checkpoint, args.random_weights)
     if args.input_size:

@@ -103,7 +103,7 @@ def region_of(words: list[str] | None) -> str | list[float] | None:
 def compare_each(localizer, sources: dict, args: argparse.Namespace, asked: dict) -> str:
     """One picture an image."""
     from mmentropy.apis.side_by_side import compare_methods
-    from mmentropy.engine.progress import progress_bar
+    from mmentropy.progress import progress_bar
     from mmentropy.visualization.visualizer import write_image
 
     paths = {name: args.out_dir / 'compare' / f'{name}.jpg' for name in sources}
@@ -123,8 +123,8 @@ def main() -> None:
     from mmentropy.apis.images import name_images
     from mmentropy.apis.localizer import READING
     from mmentropy.apis.writing import ResultWriter, content_of
-    from mmentropy.engine.model_loading import height_and_width
-    from mmentropy.engine.progress import progress_bar
+    from mmentropy.progress import progress_bar
+    from mmentropy.structures import height_and_width
 
     warnings.filterwarnings('ignore')  # of the hosts, at import
     sources = name_images(args.images)

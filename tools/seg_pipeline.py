@@ -15,7 +15,7 @@ from mmentropy.command_line import TASK_LAUNCHERS, add_config_options, one_sente
 from mmentropy.processes import children_die_with_us
 
 if TYPE_CHECKING:
-    from mmentropy.engine.tasks import Workers
+    from mmentropy.tasks import Workers
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def parse_args() -> argparse.Namespace:
 
 def choose_workers(args: argparse.Namespace) -> Workers:
     """Who works: a launcher's processes, or ``--shard I/N``."""
-    from mmentropy.engine.tasks import Workers
+    from mmentropy.tasks import Workers
 
     if args.shard is None:
         return Workers.of(args.launcher, args.jobs)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmentropy.engine.model_loading import LoadedModel, height_and_width, load_model
+from mmentropy.engine.model_loading import LoadedModel, load_model
 from mmentropy.explain import Explainer, build_explainer, check_grid
 from mmentropy.explain.targets import NO_CLASS, Region, Target
 from mmentropy.image_files import read_image
@@ -23,6 +23,7 @@ from mmentropy.ops.mapping.overlay import blend_map
 from mmentropy.ops.mapping.reading import Reading
 from mmentropy.ops.mapping.scaling import normalize_map, resize_map, upsample_map
 from mmentropy.ops.mapping.score_functions import difference
+from mmentropy.structures import height_and_width
 
 from .images import count_images, is_single, iterate_images
 from .zero_shot import TEMPLATES, is_clip, zero_shot_model

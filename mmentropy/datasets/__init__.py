@@ -1,24 +1,11 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Data sets of scope ``mmentropy``; ``docs/datasets.md`` tells where each comes from."""
 
-from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy._lazy import names_on_demand
 from mmentropy._moved import keep_old_names
+from mmentropy.hosts import require_hosts
 
-from .drawn.partshapes import PartShapes
-from .few_samples import FewSamplesSampler
-from .readers.base import LocalizationDataset
-from .readers.cached_features import CachedFeatures
-from .readers.camelyon16 import Camelyon16Patches
-from .readers.cub import CUBLocalization
-from .readers.flowers import OxfordFlowers102
-from .readers.glas import GlaS
-from .readers.image_folders import ImageFolders
-from .readers.imagenet import ImageNetLocalization
-from .readers.mosaic import MosaicLocalization
-from .readers.openimages import OpenImages30k
-from .readers.tiny_imagenet import TinyImageNetLocalization
-from .readers.voc import VOC2012MultiLabel
-from .readers.wsol_dataset import WSOLMetadataDataset
+require_hosts()  # says what to install, before an import fails
 
 keep_old_names(
     'mmentropy.datasets',
@@ -47,20 +34,27 @@ keep_old_names(
     },
 )
 
-__all__ = [
-    'CUBLocalization',
-    'CachedFeatures',
-    'Camelyon16Patches',
-    'FewSamplesSampler',
-    'GlaS',
-    'ImageFolders',
-    'ImageNetLocalization',
-    'LocalizationDataset',
-    'MosaicLocalization',
-    'OpenImages30k',
-    'OxfordFlowers102',
-    'PartShapes',
-    'TinyImageNetLocalization',
-    'VOC2012MultiLabel',
-    'WSOLMetadataDataset',
-]
+_MODULES = {
+    'CUBLocalization': 'readers.cub',
+    'CachedFeatures': 'readers.cached_features',
+    'Camelyon16Patches': 'readers.camelyon16',
+    'FewSamplesSampler': 'few_samples',
+    'GlaS': 'readers.glas',
+    'ImageFolders': 'readers.image_folders',
+    'ImageNetLocalization': 'readers.imagenet',
+    'LocalizationDataset': 'readers.base',
+    'MosaicLocalization': 'readers.mosaic',
+    'OpenImages30k': 'readers.openimages',
+    'OxfordFlowers102': 'readers.flowers',
+    'PartShapes': 'drawn.partshapes',
+    'TinyImageNetLocalization': 'readers.tiny_imagenet',
+    'VOC2012MultiLabel': 'readers.voc',
+    'WSOLMetadataDataset': 'readers.wsol_dataset',
+}
+
+__all__ = list(_MODULES)
+__getattr__ = names_on_demand(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ from mmentropy.command_line import (
     positive_int,
     threshold_or_rule,
 )
+from mmentropy.progress import progress_bar
 
 from .amp import CpuAmpOptimWrapper, cpu_has_bf16
 from .checkpoint import trust_checkpoints
@@ -20,7 +21,7 @@ from .downloads import DownloadError
 from .epoch_seed import EpochSeedHook
 from .metric_model_hook import MetricModelHook
 from .minmax_hook import MinMaxScheduleHook
-from .progress import ProgressHook, progress_bar
+from .progress_hook import ProgressHook
 from .short_log import run_header
 from .startup import (
     build_runner,
@@ -33,7 +34,14 @@ from .startup import (
 from .stop_hook import StopSignalHook
 from .train_loop import EpochTrainLoop, IterTrainLoop
 
-keep_old_names('mmentropy.engine', {'command_line': 'mmentropy.command_line'})
+keep_old_names(
+    'mmentropy.engine',
+    {
+        'command_line': 'mmentropy.command_line',
+        'progress': 'mmentropy.engine.progress_hook',
+        'tasks': 'mmentropy.tasks',
+    },
+)
 
 __all__ = [
     'CpuAmpOptimWrapper',

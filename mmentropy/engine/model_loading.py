@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mmentropy.structures import height_and_width
+
 from .devices import usable_device
 from .startup import load_config
 
@@ -145,27 +147,6 @@ class LoadedModel:
         batch = batch.to(self.device, torch.float32) / 255
         mean, std = (torch.tensor(v, device=self.device).view(3, 1, 1) for v in (self.mean, self.std))
         return (batch - mean) / std
-
-
-#: Larger inputs and drawn maps are a slip of the hand: one float map of this side takes 268 MB.
-MOST_SIDE = 8192
-
-
-def height_and_width(size: int | Sequence[int], told: str = 'input_size') -> tuple[int, int]:
-    """A size in pixels, given as its side or as (height, width).
-
-    Raises:
-        ValueError: for other numbers of numbers, and for sizes below 1 or above :data:`MOST_SIDE`.
-
-    >>> height_and_width(224), height_and_width([96, 64])
-    ((224, 224), (96, 64))
-    """
-    pair = [size] if isinstance(size, int) else list(size)
-    if len(pair) not in (1, 2) or not 1 <= min(pair) <= max(pair) <= MOST_SIDE:
-        raise ValueError(
-            f'{told} is a side, or height and width, in pixels from 1 to {MOST_SIDE}, got {" ".join(map(str, pair))}'
-        )
-    return pair[0], pair[-1]
 
 
 def load_model(

@@ -1,20 +1,11 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Metrics: they keep counts, never maps."""
 
-from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
+from mmentropy._lazy import names_on_demand
 from mmentropy._moved import keep_old_names
+from mmentropy.hosts import require_hosts
 
-from .box_localization import BoxLocalizationMetric
-from .dice import DiceMetric
-from .entropy_metric import EntropyMetric
-from .error_analysis import ErrorAnalysisMetric
-from .faithfulness_metric import FaithfulnessMetric
-from .grid_pointing import GridPointingMetric
-from .imagenet_errors import ImageNetErrorMetric
-from .part_coverage import PartCoverageMetric
-from .pixel_localization import PixelLocalizationMetric
-from .segmentor_dice import SegmentorDiceMetric
-from .thresholds import load_thresholds, save_metrics, use_thresholds_from
+require_hosts()  # says what to install, before an import fails
 
 keep_old_names(
     'mmentropy.evaluation',
@@ -23,18 +14,25 @@ keep_old_names(
     },
 )
 
-__all__ = [
-    'BoxLocalizationMetric',
-    'DiceMetric',
-    'EntropyMetric',
-    'ErrorAnalysisMetric',
-    'FaithfulnessMetric',
-    'GridPointingMetric',
-    'ImageNetErrorMetric',
-    'PartCoverageMetric',
-    'PixelLocalizationMetric',
-    'SegmentorDiceMetric',
-    'load_thresholds',
-    'save_metrics',
-    'use_thresholds_from',
-]
+_MODULES = {
+    'BoxLocalizationMetric': 'box_localization',
+    'DiceMetric': 'dice',
+    'EntropyMetric': 'entropy_metric',
+    'ErrorAnalysisMetric': 'error_analysis',
+    'FaithfulnessMetric': 'faithfulness_metric',
+    'GridPointingMetric': 'grid_pointing',
+    'ImageNetErrorMetric': 'imagenet_errors',
+    'PartCoverageMetric': 'part_coverage',
+    'PixelLocalizationMetric': 'pixel_localization',
+    'SegmentorDiceMetric': 'segmentor_dice',
+    'load_thresholds': 'thresholds',
+    'save_metrics': 'thresholds',
+    'use_thresholds_from': 'thresholds',
+}
+
+__all__ = list(_MODULES)
+__getattr__ = names_on_demand(__name__, _MODULES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

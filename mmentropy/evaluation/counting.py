@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -13,27 +12,17 @@ import torch
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 
-from .samples import Case, check_drawing
+from .case_counter import UNIT, CaseCounter, Counts, add_counts, fixed
+from .samples import check_drawing
 
-Counts = dict[str, np.ndarray]
-
-#: Real numbers are summed as integers in units of 2⁻³², so that a sum does not depend on the order of its terms:
-#: one process and three give the same last digit.
-UNIT = 1 << 32
+__all__ = ['UNIT', 'CountingMetric', 'Counts', 'add_counts', 'fixed', 'reduce_counts']
 
 
-def fixed(value: float) -> np.ndarray:
-    """A real number as an integer count of ``1 / UNIT``, for sums that do not depend on their order."""
-    if not np.isfinite(value):
-        raise ValueError(f'cannot sum {value}: a metric met NaN or an infinite value')
-    return np.array(round(float(value) * UNIT), dtype=np.int64)
-
-
-class CountingMetric(BaseMetric):
+class CountingMetric(CaseCounter, BaseMetric):
     """A metric whose whole state is a handful of int64 arrays: constant memory, exact in any number of processes.
 
-    A subclass gives :meth:`count_case` (one sample → arrays, which are added up by name) and :meth:`figures` (totals →
-    results). A name always has one shape; a name that a sample does not give counts as zero (classes not seen yet).
+    A subclass gives :meth:`count_case` and :meth:`figures`, see
+    :class:`~mmentropy.evaluation.case_counter.CaseCounter`.
 
     Samplers pad the last round by repeating samples. As in mmengine, sample k of rank r has place ``k * world + r``,
     and places from ``size`` on are repeats: the counts of the last few samples wait until :meth:`evaluate` knows the
@@ -63,27 +52,6 @@ class CountingMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.grid = check_drawing(grid)
         self._reset()
-
-    @abstractmethod
-    def count_case(self, case: Case) -> Counts:
-        """The counts of one sample; what is wrong with it is a ValueError without its name."""
-
-    @abstractmethod
-    def figures(self, totals: Counts) -> dict[str, float]:
-        """The results, from the counts of the whole set."""
-
-    def count(self, sample: dict) -> Counts:
-        """The counts of one sample.
-
-        Raises:
-            KeyError: for a field that it lacks.
-            ValueError: for one that is wrong; both name the sample.
-        """
-        case = Case(sample, type(self).__name__, self.grid)
-        try:
-            return self.count_case(case)
-        except ValueError as error:
-            raise ValueError(f'{case.name}: {error}') from error
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Count a batch; the predictions are not kept."""
@@ -129,13 +97,6 @@ class CountingMetric(BaseMetric):
         self._totals: Counts = {}
         self._pending: deque[Counts] = deque()
         self._seen = 0
-
-
-def add_counts(totals: Counts, counts: Counts) -> None:
-    """Add ``counts`` to ``totals`` in place, by name; a name that is not there counts as zero."""
-    for name, value in counts.items():
-        value = np.asarray(value, dtype=np.int64)
-        totals[name] = totals[name] + value if name in totals else value.copy()
 
 
 def reduce_counts(totals: Counts) -> Counts:

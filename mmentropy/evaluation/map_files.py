@@ -14,12 +14,14 @@ from typing import Any, Protocol, TextIO
 
 import cv2
 import numpy as np
-import torch
 
 from mmentropy.ops.mapping.geometry import HALF_PIXEL, MapGrid
+from mmentropy.ops.tensors import is_tensor
 from mmentropy.safe_files import parse_arrays
 from mmentropy.shard_files import SHARD_SUFFIX, Member, list_members
 from mmentropy.structures import CAM_LABELS, CAMS, GT_LABEL, MAP_GRID, MOST_CLASSES, PRED_LABEL, PRED_SCORE
+
+from .samples import to_numpy
 
 MAP_SUFFIXES = ('.npy', '.npz', '.png')
 #: A file of maps that would take more memory than this is refused: 1000 classes at 224² are 200 MB.
@@ -420,7 +422,7 @@ def with_map(sample: dict, stored: StoredMaps, ranked: Sequence[int] | None = No
         )
     # The pipeline of the truths is not the one that the maps went through: these are of the whole image.
     sample = {key: value for key, value in sample.items() if key not in ('img_shape', 'scale_factor', MAP_GRID)}
-    sample |= {CAMS: torch.from_numpy(stored.cams), CAM_LABELS: stored.labels}
+    sample |= {CAMS: stored.cams, CAM_LABELS: stored.labels}
     if stored.grid is not None:
         sample[MAP_GRID] = stored.grid
     ranked = stored.ranking if ranked is None else ranked
@@ -455,7 +457,7 @@ def truth_digest(truths: Truths, index: int) -> bytes:
     except (ValueError, KeyError, OSError) as error:
         return str(error).encode()
     for name, value in sorted(sample.items()):
-        array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
+        array = to_numpy(value) if is_tensor(value) else value
         if isinstance(array, np.ndarray):
             content.update(repr((name, array.dtype, array.shape)).encode())
             content.update(np.ascontiguousarray(array))

@@ -17,15 +17,13 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 
-from mmentropy.engine.tasks import Workers, read_records, remove_records, run_tasks
 from mmentropy.processes import die_with_parent
 from mmentropy.safe_files import load_npz, written_whole
+from mmentropy.tasks import Workers, one_thread, read_records, remove_records, run_tasks
 
-from .counting import CountingMetric, Counts, add_counts
+from .case_counter import CaseCounter, Counts, add_counts
 from .map_files import MapBytes, MapFolder, OneMap, Truths, truth_digest, with_map
 
 #: What a bad image may raise; anything else is a bug and stops the run.
@@ -122,7 +120,7 @@ class MapEvaluation:
 
     truths: Truths
     maps: MapFolder | OneMap
-    metrics: Sequence[CountingMetric] = ()
+    metrics: Sequence[CaseCounter] = ()
     row: Callable[[dict], dict] | None = None
     predictions: dict[str, list[int]] | None = None
     save_every: float = 2.0
@@ -185,7 +183,7 @@ class MapEvaluation:
                 written with.
             settings: anything that prints the same for the same evaluation.
             progress: called with the number of images done and their total.
-            workers: processes of many machines that a launcher started, see :mod:`mmentropy.engine.tasks`; ``state`` is
+            workers: processes of many machines that a launcher started, see :mod:`mmentropy.tasks`; ``state`` is
                 then a folder, which all of them see.
 
         Returns:
@@ -332,9 +330,7 @@ def _start_worker(evaluation: MapEvaluation, parent: int) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     _evaluation = evaluation
-    # one thread a process: the processes are the parallelism, and a forked OpenMP pool would hang
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    one_thread()
 
 
 def _work(indices: range) -> Outcome:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmentropy.ops.localizing.errors import KINDS
-from mmentropy.ops.localizing.pixel_metrics import confusions
 from mmentropy.safe_files import written_whole
 
 if TYPE_CHECKING:
-    from .box_localization import BoxLocalizationMetric
-    from .counting import Counts
+    from .box_counter import BoxCounter
+    from .case_counter import Counts
     from .pixel_localization import PixelLocalizationMetric
 
 #: One colour a kind, told apart in the common forms of colour blindness.
@@ -78,13 +77,13 @@ def plot_curves(panels: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     _save(figure, path)
 
 
-def box_panels(metric: BoxLocalizationMetric, totals: Counts) -> list[dict[str, Any]]:
+def box_panels(counter: BoxCounter, totals: Counts) -> list[dict[str, Any]]:
     """Accuracy over thresholds at each δ, with the maximum marked."""
-    accuracy = metric.accuracy(totals)
-    thresholds = metric.thresholds[: metric.oracle_size]
+    accuracy = counter.accuracy(totals)
+    thresholds = counter.thresholds[: counter.oracle_size]
     curves, marks = {}, {}
-    for delta in metric.iou_thrs:
-        curve = accuracy[str(delta)][: metric.oracle_size]
+    for delta in counter.iou_thrs:
+        curve = accuracy[str(delta)][: counter.oracle_size]
         best = int(curve.argmax())
         label = f'IoU ≥ {delta} %: {curve[best]:.1f} at {thresholds[best]:.3f}'
         curves[label] = (thresholds, curve)
@@ -94,6 +93,8 @@ def box_panels(metric: BoxLocalizationMetric, totals: Counts) -> list[dict[str, 
 
 def pixel_panels(metric: PixelLocalizationMetric, totals: Counts) -> list[dict[str, Any]]:
     """Precision and recall over thresholds, and precision over recall."""
+    from mmentropy.ops.localizing.pixel_metrics import confusions  # with torch, which boxes do without
+
     tp, fp, fn, _ = confusions(totals['histogram'])[:, metric.protocol[:-3]].astype(float)
     thresholds = metric.edges[metric.protocol[:-3]]
     precision, recall = 100 * tp / np.maximum(tp + fp, 1), 100 * tp / np.maximum(tp + fn, 1)

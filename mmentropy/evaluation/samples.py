@@ -8,13 +8,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mmentropy.ops.localizing.protocol import localization_map, reads_class_map
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.scaling import draw_maps, upsample_map
 from mmentropy.ops.masks import IGNORE_LABEL
+from mmentropy.ops.tensors import is_tensor
 from mmentropy.structures import (
     CAM_LABELS,
     CAMS,
@@ -47,9 +46,10 @@ def check_drawing(grid: str) -> str:
 
 def to_numpy(value: Any) -> np.ndarray:
     """A tensor of any device and float type, or anything array-like, as an array."""
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         value = value.detach().cpu()
-        return (value.float() if value.dtype in (torch.bfloat16, torch.float16) else value).numpy()
+        half = value.is_floating_point() and value.element_size() == 2  # numpy has no bfloat16
+        return (value.float() if half else value).numpy()
     return np.asarray(value)
 
 

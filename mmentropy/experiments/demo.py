@@ -168,8 +168,9 @@ def center_box(runner: Runner) -> dict[str, float]:
     """The figures of a row's metrics for the best centre box: what a method scores that never looks at the image."""
     metric = next(metric for metric in runner.test_evaluator.metrics if isinstance(metric, BoxLocalizationMetric))
     truths = DatasetTruths(runner.test_dataloader.dataset)
-    plain = BoxLocalizationMetric(eval_size=metric.eval_size, threshold=FIXED)
-    outcome = MapEvaluation(truths, OneMap(center_map(metric.eval_size)), [plain]).images(range(len(truths.ids)))
+    size = metric.counter.eval_size
+    plain = BoxLocalizationMetric(eval_size=size, threshold=FIXED)
+    outcome = MapEvaluation(truths, OneMap(center_map(size)), [plain]).images(range(len(truths.ids)))
     return {f'{plain.prefix}/{name}': value for name, value in plain.figures(outcome.counts[0]).items()}
 
 

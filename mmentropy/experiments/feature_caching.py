@@ -25,9 +25,9 @@ from mmentropy.engine.feature_cache import (
     sample_fields,
     union_of_grids,
 )
-from mmentropy.engine.progress import progress_bar
 from mmentropy.engine.random_state import random_state, set_random_state
 from mmentropy.explain.watching import last_tensor
+from mmentropy.progress import progress_bar
 from mmentropy.safe_files import write_whole, written_whole
 
 #: Keys of the data preprocessor that act on images; the rest (classes, one-hot labels) is for any inputs.

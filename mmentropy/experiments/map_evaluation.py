@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mmentropy import __version__
-from mmentropy.engine.model_loading import height_and_width
-from mmentropy.engine.tasks import Workers, remove_records
 from mmentropy.evaluation.map_files import MapFolder, Truths, read_predictions
 from mmentropy.evaluation.offline import MapEvaluation, Outcome
 from mmentropy.safe_files import file_digest
+from mmentropy.structures import height_and_width
+from mmentropy.tasks import Workers, remove_records
 
 #: Faults that are listed one by one on the terminal; all of them are in the JSON.
 LISTED = 40
@@ -56,7 +56,7 @@ def run_with_progress(evaluation: MapEvaluation, args: argparse.Namespace, out: 
     With a ``--launcher`` this is the folder ``<out>.records``; a rank other than the first ends here when its share is
     done.
     """
-    from mmentropy.engine.progress import progress_bar
+    from mmentropy.progress import progress_bar
 
     workers = Workers.of(getattr(args, 'launcher', 'none'), args.jobs)
     state = None if out is None else out.with_name(f'{out.name}.{"state" if workers.launcher == "none" else "records"}')

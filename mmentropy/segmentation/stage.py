@@ -22,11 +22,11 @@ import numpy as np
 from rich.progress import Progress
 
 from mmentropy.engine.devices import usable_device
-from mmentropy.engine.tasks import Workers, remove_records, run_once, run_tasks
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
 from mmentropy.ops.seeding.seeds import seed_map
 from mmentropy.safe_files import DiskFullError, remove_partial
+from mmentropy.tasks import Workers, remove_records, run_once, run_tasks
 
 from .digests import Digests, digest_of
 from .files import ImageMaps, write_list
@@ -54,7 +54,7 @@ class Context:
         jobs: processes for the stages that work image by image.
         device: of the networks.
         quiet: no progress bars.
-        workers: whoever else works on the same folder; see :class:`~mmentropy.engine.tasks.Workers`.
+        workers: whoever else works on the same folder; see :class:`~mmentropy.tasks.Workers`.
         places: stage → its folder, where that is not the one in ``work_dir``: what a branch takes from its base.
         names: stage → name of its folder in ``work_dir``, where that is not its own.
         digests: what files hold.

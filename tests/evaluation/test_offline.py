@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from samples import evaluate, make_samples
 
-from mmentropy.engine.tasks import Workers
 from mmentropy.evaluation import BoxLocalizationMetric, EntropyMetric, offline
 from mmentropy.evaluation.map_files import MapFolder, OneMap, StoredMaps, read_map, read_predictions, with_map
 from mmentropy.evaluation.offline import CHUNK, MapEvaluation, Outcome
+from mmentropy.tasks import Workers
 
 TINY = {'eval_size': 32, 'cam_interval': 0.02}
 NUMBER = 3 * CHUNK + 5

@@ -16,7 +16,7 @@ from mmentropy.ops.localizing.errors import KINDS
 def test_box_panels_are_the_metrics_accuracies():
     metric = BoxLocalizationMetric(iou_thrs=(30, 50), cam_interval=0.1, eval_size=56)
     totals = metric.count(make_sample(0))
-    (panel,) = box_panels(metric, totals)
+    (panel,) = box_panels(metric.counter, totals)
     figures = metric.figures(totals)
     for delta, (label, (thresholds, curve)) in zip((30, 50), panel['curves'].items()):
         np.testing.assert_allclose(thresholds, np.arange(0, 1, 0.1))

@@ -20,9 +20,9 @@ import pytest
 import torch
 from PIL import Image
 
-from mmentropy.engine.tasks import Workers
 from mmentropy.safe_files import DiskFullError, write_whole
 from mmentropy.segmentation import Context, ImageMaps, SeedPipeline
+from mmentropy.tasks import Workers
 
 
 def build(chain, voc, folder, **options) -> SeedPipeline:

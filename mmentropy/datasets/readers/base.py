@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from mmentropy import _needs_hosts  # noqa: F401  quiets mmpretrain before it is imported
+
+# isort: split
 import hashlib
 import io
 import itertools

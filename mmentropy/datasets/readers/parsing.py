@@ -9,16 +9,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from mmengine import fileio
-
 
 def join(root: str, *parts: str) -> str:
     """A path below a directory or an address; mmengine's HTTP backend cannot join, so addresses are joined here."""
     return '/'.join((root.rstrip('/'), *parts)) if '://' in root else os.path.join(root, *parts)
 
 
+def _is_local(path: str, backend_args: dict | None) -> bool:
+    """Whether it is a plain file of this system, for which mmengine is not loaded."""
+    return not backend_args and '://' not in path
+
+
 def file_exists(path: str, backend_args: dict | None = None) -> bool:
     """Whether there is such a file; a backend that cannot tell (HTTP) is asked for the file itself."""
+    if _is_local(path, backend_args):
+        return os.path.isfile(path)
+    from mmengine import fileio
+
     try:
         return fileio.isfile(path, backend_args=backend_args)
     except (AttributeError, NotImplementedError):
@@ -53,6 +60,11 @@ def read_text(path: str, hint: str = '', backend_args: dict | None = None) -> st
 def read_bytes(path: str, hint: str = '', backend_args: dict | None = None) -> bytes:
     """The bytes of a file; raises FileNotFoundError in one sentence with ``hint`` when it is missing or a directory."""
     try:
+        if _is_local(path, backend_args):
+            with open(path, 'rb') as file:
+                return file.read()
+        from mmengine import fileio
+
         return fileio.get(path, backend_args=backend_args)
     except IsADirectoryError:
         raise FileNotFoundError(f'{path} is a directory, a file is expected{hint and "; " + hint}') from None

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmentropy.datasets.readers.wsol_dataset import metadata_entries
-from mmentropy.datasets.readers.wsol_metadata import WSOLMetadata
-from mmentropy.datasets.transforms.sample_loading import LoadLocalizationMasks
+from mmentropy.datasets.readers.wsol_metadata import WSOLMetadata, metadata_entry
 from mmentropy.structures import GT_BBOXES, GT_LABEL, GT_MASK, IGNORE_MASK
 
 
@@ -41,12 +39,19 @@ class MetadataTruths:
         self.masks = bool(next(iter(metadata.localization.values())).masks)
         if not self.masks and not metadata.sizes:
             raise ValueError('the metadata has boxes but no image_sizes.txt; boxes cannot be scaled without it')
-        self.entries = list(metadata_entries(metadata, '', mask_root))
-        self.load_masks = LoadLocalizationMasks(size=mask_size)
+        self.metadata, self.mask_root = metadata, mask_root
+        if self.masks:
+            from mmentropy.datasets.transforms.sample_loading import LoadLocalizationMasks  # with the hosts
+
+            self.load_masks = LoadLocalizationMasks(size=mask_size)
+
+    def entry(self, index: int) -> dict[str, Any]:
+        """What the metadata say of one image."""
+        return metadata_entry(self.metadata, index, '', self.mask_root)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Fields of one image; masks are read here."""
-        entry = self.entries[index]
+        entry = self.entry(index)
         sample = {'img_path': self.ids[index], 'sample_id': index, GT_LABEL: np.array([entry['gt_label']])}
         if self.masks:
             loaded = self.load_masks.transform(dict(entry))
@@ -56,7 +61,7 @@ class MetadataTruths:
 
     def digest(self, index: int) -> bytes:
         """Hash of what the metadata say of one image, masks by their files' bytes."""
-        return _digest_of(self.entries[index])
+        return _digest_of(self.entry(index))
 
 
 class DatasetTruths:

@@ -14,6 +14,7 @@ from mmentropy.datasets.readers.wsol_metadata import (
     IMAGE_SIZES,
     LOCALIZATION,
     WSOLMetadata,
+    metadata_entries,
     read_metadata,
 )
 from mmentropy.registry import DATASETS
@@ -30,22 +31,6 @@ def load_metadata(folder: str, hint: str) -> WSOLMetadata:
 def metadata_files(folder: str) -> list[str]:
     """Paths of the four files of a split."""
     return [join(folder, name) for name in (IMAGE_IDS, CLASS_LABELS, IMAGE_SIZES, LOCALIZATION)]
-
-
-def metadata_entries(data: WSOLMetadata, image_root: str, mask_root: str = '') -> Iterator[dict]:
-    """Entries of :class:`LocalizationDataset` from a split's metadata, in the order of ``image_ids.txt``."""
-    for row, image_id in enumerate(data.image_ids, start=1):
-        entry = dict(img_path=join(image_root, image_id), gt_label=data.labels[image_id], row=row)
-        if image_id in data.sizes:
-            entry['size'] = list(data.sizes[image_id])
-        place = data.localization.get(image_id)
-        if place is not None and place.masks:
-            entry['mask_paths'] = [join(mask_root, mask) for mask in place.masks]
-            if place.ignore:
-                entry['ignore_path'] = join(mask_root, place.ignore)
-        elif place is not None:
-            entry['gt_bboxes'] = [list(box) for box in place.boxes]
-        yield entry
 
 
 @DATASETS.register_module()

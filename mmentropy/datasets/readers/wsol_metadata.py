@@ -37,7 +37,7 @@ IMAGE_IDS, CLASS_LABELS, IMAGE_SIZES, LOCALIZATION = (
 )
 
 
-@dataclass
+@dataclass(slots=True)
 class LocalizationEntry:
     """What ``localization.txt`` says of one image: boxes or mask files, never both.
 
@@ -189,6 +189,28 @@ def read_metadata(folder: str | Path) -> WSOLMetadata:
                     f'{paths[LOCALIZATION]}:{line}: the box {box} lies outside {image_id!r}, which is {width}×{height}'
                 )
     return WSOLMetadata(ids, labels, sizes, places)
+
+
+def metadata_entries(data: WSOLMetadata, image_root: str, mask_root: str = '') -> Iterator[dict]:
+    """Entries of :class:`~mmentropy.datasets.readers.base.LocalizationDataset` from a split's metadata, in the order of
+    ``image_ids.txt``."""
+    return (metadata_entry(data, index, image_root, mask_root) for index in range(len(data.image_ids)))
+
+
+def metadata_entry(data: WSOLMetadata, index: int, image_root: str, mask_root: str = '') -> dict:
+    """One of them, counted from 0."""
+    image_id = data.image_ids[index]
+    entry = dict(img_path=join(image_root, image_id), gt_label=data.labels[image_id], row=index + 1)
+    if image_id in data.sizes:
+        entry['size'] = list(data.sizes[image_id])
+    place = data.localization.get(image_id)
+    if place is not None and place.masks:
+        entry['mask_paths'] = [join(mask_root, mask) for mask in place.masks]
+        if place.ignore:
+            entry['ignore_path'] = join(mask_root, place.ignore)
+    elif place is not None:
+        entry['gt_bboxes'] = [list(box) for box in place.boxes]
+    return entry
 
 
 def _rows(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -1,6 +1,7 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
 """Transforms of scope ``mmentropy``."""
 
+from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 from mmentropy._moved import keep_old_names
 
 from .hide_and_seek import HideAndSeek

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
+
+from mmentropy.ops.tensors import is_tensor
 
 from .geometry import HALF_PIXEL, MapGrid
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: The protocols' names for OpenCV's interpolations.
 INTERPOLATIONS = {
@@ -116,8 +119,8 @@ def upsample_map(
     >>> upsample_map(np.array([[2.0, 6.0]]), (1, 4), 'bilinear', grid=MapGrid((0, 0), (1, 2), (1, 4))).tolist()
     [[0.0, 0.5, 1.0, 1.0]]
     """
-    if isinstance(cam, Tensor):
-        cam = cam.detach().to('cpu', torch.float32).numpy()
+    if is_tensor(cam):
+        cam = cam.detach().float().cpu().numpy()
     return normalize_map(draw_maps(cam, size, grid, interpolation), normalize)
 
 
@@ -225,7 +228,9 @@ def draw_maps(
     map_size = (int(maps.shape[-2]), int(maps.shape[-1]))
     given = None if grid is None or grid.is_half_pixel(map_size) else grid
     placed = given or MapGrid.half_pixel(map_size, size)
-    if isinstance(maps, Tensor):
+    if is_tensor(maps):
+        import torch
+
         by_matrix = interpolation in ('bilinear', 'cubic') and (maps.requires_grad or maps.device.type != 'cpu')
         if given is None and not by_matrix:
             drawn = _resized(maps.detach().to('cpu', torch.float32).numpy(), size, interpolation)
@@ -259,6 +264,7 @@ def move_maps(
     Returns:
         (..., h', w') float32 on the device of ``maps``; the maps as they are where both are the same.
 
+    >>> import torch
     >>> old, new = MapGrid((0, 0), (1, 4), (1, 16)), MapGrid((0, 2), (1, 4), (1, 16))
     >>> move_maps(torch.tensor([[0.0, 4.0, 8.0, 12.0]]), old, (1, 4), new, (1, 16)).tolist()
     [[2.0, 6.0, 10.0, 12.0]]
@@ -273,7 +279,7 @@ def move_maps(
     matrices = []
     for axis, places in enumerate(new.pixels(size)):
         matrix = sampling_matrix((places - old.start[axis]) / old.step[axis], map_size[axis], 'bilinear')
-        matrices.append(maps.new_tensor(matrix, dtype=torch.float32))
+        matrices.append(maps.float().new_tensor(matrix))
     return matrices[0] @ maps.float() @ matrices[1].T
 
 

@@ -5,16 +5,10 @@ from __future__ import annotations
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
+from mmentropy.progress import progress_bar
 from mmentropy.registry import HOOKS
-
-
-def progress_bar(console: Console | None = None) -> Progress:
-    """The package's one style of progress bar: description, bar, count, elapsed and remaining time."""
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, TextColumn('left'), TimeRemainingColumn(), console=console or Console(stderr=True))
 
 
 @HOOKS.register_module()

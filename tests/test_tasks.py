@@ -13,8 +13,8 @@ import pytest
 import shard_work
 from shard_work import refuse, square, square_or_die
 
-from mmentropy.engine import tasks
-from mmentropy.engine.tasks import Workers, read_records, remove_records, run_once, run_tasks
+from mmentropy import tasks
+from mmentropy.tasks import Workers, read_records, remove_records, run_once, run_tasks
 
 SHARDS = {f'part{number}': number for number in range(8)}
 SQUARES = {f'part{number}': number**2 for number in range(8)}

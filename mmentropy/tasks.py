@@ -24,6 +24,7 @@ import os
 import platform
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +37,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import torch
 
 from mmentropy.command_line import LAUNCHER_ENV, TASK_LAUNCHERS
 from mmentropy.processes import die_with_parent
@@ -284,7 +284,8 @@ _task: _Task | None = None
 def one_thread() -> None:
     """One thread a process: the processes are the parallelism, and a forked OpenMP pool would hang."""
     cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+    if 'torch' in sys.modules:  # boxes are counted without it
+        sys.modules['torch'].set_num_threads(1)
 
 
 def _start(task: _Task, parent: int | None) -> None:

@@ -9,15 +9,16 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from mmentropy.engine import progress
-from mmentropy.engine.progress import ProgressHook, progress_bar
+from mmentropy.engine import progress_hook
+from mmentropy.engine.progress_hook import ProgressHook
+from mmentropy.progress import progress_bar
 
 
 @pytest.fixture
 def written(monkeypatch) -> io.StringIO:
     """What a terminal would show."""
     file = io.StringIO()
-    monkeypatch.setattr(progress, 'progress_bar', lambda: progress_bar(Console(file=file, width=120)))
+    monkeypatch.setattr(progress_hook, 'progress_bar', lambda: progress_bar(Console(file=file, width=120)))
     return file
 
 
