@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
+from zlib import crc32
 
 from .processes import one_owner
 from .safe_files import FULL, DiskFullError
@@ -22,6 +24,8 @@ SHARD_SUFFIX = '.tar'
 #: A shard is closed, and the next begun, above so many bytes.
 SHARD_BYTES = 2**28
 BLOCK = 512
+#: What numbers in a header are written with.
+NUMBERS = b'01234567 \0'
 #: Two empty blocks end an archive.
 END = bytes(2 * BLOCK)
 
@@ -29,6 +33,13 @@ END = bytes(2 * BLOCK)
 @dataclass(frozen=True, slots=True)
 class Member:
     """One file of a shard, and where it lies in it, in bytes.
+
+    Attributes:
+        shard: path of the archive.
+        path: name in it.
+        offset: of its bytes.
+        size: number of its bytes.
+        head: checksum of the block before them, which holds the name: what lies there later may be another file.
 
     >>> with ShardWriter('shards') as shards:
     ...     shards.write('cats/a.npy', b'bytes')
@@ -41,6 +52,7 @@ class Member:
     path: str
     offset: int
     size: int
+    head: int
 
     def __str__(self) -> str:
         return f'{self.shard}:{self.path}'
@@ -54,15 +66,17 @@ class Member:
         return PurePosixPath(self.path).name
 
     def read(self) -> bytes:
-        """Its bytes; ValueError if the shard has become shorter."""
+        """Its bytes; ValueError if the shard has become shorter, or another one, since it was listed."""
         file = os.open(self.shard, os.O_RDONLY)
         try:
-            data = os.pread(file, self.size, self.offset)
+            data = os.pread(file, BLOCK + self.size, self.offset - BLOCK)
         finally:
             os.close(file)
-        if len(data) < self.size:
+        if len(data) < BLOCK + self.size:
             raise ValueError(f'{self} is cut off; write it again')
-        return data
+        if crc32(data[:BLOCK]) != self.head:
+            raise ValueError(f'{self} is no longer where it was, the shard was replaced meanwhile; start again')
+        return data[BLOCK:]
 
 
 class Listing(NamedTuple):
@@ -94,11 +108,11 @@ def list_members(shard: str | Path) -> Listing:
         FileNotFoundError: if there is no such file.
     """
     members: list[Member] = []
-    size, end = os.path.getsize(shard), 0
-    try:
-        with tarfile.open(shard, 'r:') as archive:
-            while (info := archive.next()) is not None:
-                archive.members.clear()  # it would keep all it has seen
+    path, end = str(shard), 0
+    with open(shard, 'rb') as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            for info in _infos(file):
                 strange = _strange(info) or ('which overlaps another' if info.offset < end else None)
                 if strange:
                     return Listing([], 0, f'holds {info.name[:100]!r}, {strange}; it is refused', False)
@@ -106,11 +120,12 @@ def list_members(shard: str | Path) -> Listing:
                     break
                 end = info.offset_data + _blocks(info.size)
                 if info.isreg():
-                    members.append(Member(str(shard), info.name, info.offset_data, info.size))
-    except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
-        if end == 0 and size >= BLOCK:
-            return Listing([], 0, f'is no tar archive ({error}); it is refused', False)
-    with open(shard, 'rb') as file:
+                    file.seek(info.offset_data - BLOCK)
+                    head = crc32(file.read(BLOCK))
+                    members.append(Member(path, info.name, info.offset_data, info.size, head))
+        except (tarfile.TarError, ValueError, OverflowError, EOFError) as error:
+            if end == 0 and size >= BLOCK:
+                return Listing([], 0, f'is no tar archive ({error}); it is refused', False)
         file.seek(end)
         if file.read(BLOCK) != bytes(BLOCK):
             problem = f'is cut off or damaged after {len(members)} files; write the rest again'
@@ -118,15 +133,75 @@ def list_members(shard: str | Path) -> Listing:
     return Listing(members, end, None, True)
 
 
+class _PlainInfo(NamedTuple):
+    """What the header of a plain file says; named as in ``tarfile.TarInfo``."""
+
+    name: str
+    size: int
+    offset: int
+
+    @property
+    def offset_data(self) -> int:
+        return self.offset + BLOCK
+
+    def isreg(self) -> bool:
+        return True
+
+    def isdir(self) -> bool:
+        return False
+
+    def issparse(self) -> bool:
+        return False
+
+
+Info = _PlainInfo | tarfile.TarInfo
+
+
+def _infos(file: BinaryIO) -> Iterator[Info]:
+    """Each member's header: of plain files read here, which is three times as fast; all else by ``tarfile``."""
+    archive, offset = tarfile.open(fileobj=file, mode='r:'), 0  # noqa: SIM115  the caller closes the file
+    archive.firstmember = None  # it has read one already
+    while True:
+        file.seek(offset)
+        # What a global header of an archive says holds for all that follows.
+        info: Info | None = None if archive.pax_headers else _plain_info(file.read(BLOCK), offset)
+        if info is None:
+            archive.offset = offset
+            info = archive.next()
+            archive.members.clear()  # it would keep all it has seen
+            if info is None:
+                return
+            offset = archive.offset
+        else:
+            offset = info.offset_data + _blocks(info.size)
+        yield info
+
+
+def _plain_info(head: bytes, offset: int) -> _PlainInfo | None:
+    """What the header of a plain file says, as ``tarfile`` reads it; None for other and for damaged headers."""
+    kind, numbers = head[156:157], head[100:156] + head[329:345]
+    if len(head) < BLOCK or kind != tarfile.REGTYPE or numbers.translate(None, NUMBERS):
+        return None
+    name, prefix, size, total = (
+        head[start:end].partition(b'\0')[0] for start, end in ((0, 100), (345, 500), (124, 136), (148, 156))
+    )
+    try:
+        if int(total, 8) != sum(head) - sum(head[148:156]) + 8 * ord(' '):
+            return None
+        text = (prefix + b'/' + name if prefix else name).decode('utf-8', 'surrogateescape')
+        return _PlainInfo(text, int(size, 8), offset)
+    except ValueError:
+        return None
+
+
 def _blocks(size: int) -> int:
     """Bytes that so many take in an archive."""
     return -(-size // BLOCK) * BLOCK
 
 
-def _strange(info: tarfile.TarInfo) -> str | None:
+def _strange(info: Info) -> str | None:
     """What is wrong with a member that no writer of ours makes."""
-    path = PurePosixPath(info.name)
-    if path.is_absolute() or '..' in path.parts or '\0' in info.name:
+    if info.name.startswith('/') or '..' in info.name.split('/') or '\0' in info.name:
         return 'whose name points outside'
     if info.size < 0:
         return 'whose size is below 0'
@@ -199,7 +274,7 @@ class ShardWriter:
         if file is None or self._end > self.most_bytes:
             file = self._next_shard()
         head = info.tobuf(tarfile.PAX_FORMAT, 'utf-8', 'surrogateescape')
-        member = Member(self._path, name, self._end + len(head), len(data))
+        member = Member(self._path, name, self._end + len(head), len(data), crc32(head[-BLOCK:]))
         self._append(file, head + data + bytes(_blocks(len(data)) - len(data)))
         self.members[name] = member
 

@@ -176,9 +176,70 @@ def test_damaged_archives_end_in_a_listing(seed, tmp_path):
     for _ in range(rng.randint(1, 8)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     path.write_bytes(data[: rng.randrange(1, len(data) + 1)] if rng.random() < 0.3 else data)
+    assert places(path) == places_by_tarfile(path)
     for member in list_members(path).members:
         assert len(member.read()) == member.size
         assert '..' not in Path(member.path).parts
+
+
+def test_a_shard_that_was_replaced_gives_no_other_files_bytes(tmp_path):
+    """Files of one size in another order, under the same name: each is found where it is now, or not at all."""
+    fill(tmp_path / 'a', {'x.npy': b'xx', 'y.npy': b'yy'})
+    fill(tmp_path / 'b', {'y.npy': b'YY', 'x.npy': b'XX'})
+    path = tmp_path / 'a/maps-00000.tar'
+    first, second = list_members(path).members
+    (tmp_path / 'b/maps-00000.tar').replace(path)
+    for member in (first, second):
+        with pytest.raises(ValueError, match=r'[xy]\.npy is no longer where it was, the shard was replaced'):
+            member.read()
+    assert [member.read() for member in list_members(path).members] == [b'YY', b'XX']
+
+
+def places(path: Path) -> list[tuple[str, int, int]]:
+    return [(member.path, member.offset, member.size) for member in list_members(path).members]
+
+
+def places_by_tarfile(path: Path) -> list[tuple[str, int, int]]:
+    """The same, every header read by ``tarfile``; nothing of an archive that is refused."""
+    found, end = [], 0
+    try:
+        with tarfile.open(path, 'r:') as archive:
+            for info in archive:
+                outside = info.name.startswith('/') or '..' in info.name.split('/') or '\0' in info.name
+                plain = info.isdir() or (info.isreg() and not info.issparse())
+                if outside or not plain or info.size < 0 or info.offset < end:
+                    return []
+                if info.offset_data + info.size > path.stat().st_size:
+                    break
+                end = info.offset_data + -(-info.size // BLOCK) * BLOCK
+                found += [(info.name, info.offset_data, info.size)] * info.isreg()
+    except (tarfile.TarError, ValueError, OverflowError, EOFError):
+        return found if end else []
+    return found
+
+
+NAMES = ['a.npy', 'f/' * 40 + 'b.npy', 'f/' * 100 + 'c.npy', 'n' * 100, 'n' * 160, 'ä/ü.npy', 'with space.npy']
+
+
+@pytest.mark.parametrize('form', [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize('pax_headers', [{}, {'comment': 'made elsewhere'}, {'path': 'all.npy'}])
+def test_archives_of_others_are_listed_as_tarfile_does(form, pax_headers, tmp_path):
+    """Long names, folders, times with fractions, headers for all: whatever of it a format has."""
+    with tarfile.open(tmp_path / 'a.tar', 'w', format=form, pax_headers=pax_headers) as archive:
+        for number, name in enumerate(NAMES):
+            if form == tarfile.USTAR_FORMAT and len(name) >= 160:
+                continue
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime, info.uname, info.uid = 300 * number, number / 4, 'somebody', 1000
+            archive.addfile(info, io.BytesIO(bytes([number]) * info.size))
+            folder = tarfile.TarInfo(f'folder {number}')
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+    found = list_members(tmp_path / 'a.tar')
+    assert found.problem is None
+    assert len(found.members) == (5 if form == tarfile.USTAR_FORMAT else 7)
+    assert places(tmp_path / 'a.tar') == places_by_tarfile(tmp_path / 'a.tar')
+    assert [set(member.read()) <= {number} for number, member in enumerate(found.members[:3])] == [True] * 3
 
 
 def test_a_shard_that_became_shorter(tmp_path):

@@ -98,9 +98,9 @@ class BoxCounter(CaseCounter):
 
     def count_case(self, case: Case) -> Counts:
         """Hits of one image at each threshold, summed over its classes."""
-        counts: Counts = {}
-        for label, boxes in case.boxes_by_label():
-            add_counts(counts, self._count_class(case, label, boxes))
+        counts, *others = (self._count_class(case, label, boxes) for label, boxes in case.boxes_by_label())
+        for other in others:
+            add_counts(counts, other)
         return counts
 
     def _count_class(self, case: Case, label: int, boxes: np.ndarray) -> Counts:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -330,6 +331,7 @@ def _start_worker(evaluation: MapEvaluation, parent: int) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends us
     _evaluation = evaluation
+    gc.freeze()  # what is inherited is not looked through for garbage, which would copy its pages
     one_thread()
 
 

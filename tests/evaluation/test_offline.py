@@ -18,6 +18,7 @@ from samples import evaluate, make_samples
 from mmentropy.evaluation import BoxLocalizationMetric, EntropyMetric, offline
 from mmentropy.evaluation.map_files import MapFolder, OneMap, StoredMaps, read_map, read_predictions, with_map
 from mmentropy.evaluation.offline import CHUNK, MapEvaluation, Outcome
+from mmentropy.shard_files import ShardWriter
 from mmentropy.tasks import Workers
 
 TINY = {'eval_size': 32, 'cam_interval': 0.02}
@@ -281,6 +282,46 @@ def test_a_run_whose_map_became_an_older_file_begins_anew(folder, tmp_path):
     outcome = evaluation.run(1, tmp_path / 'state', 'a', lambda done, total: seen.append(done))
     assert seen[0] == 0
     assert figures_of(outcome) == figures_of(evaluation.run())
+
+
+def write_shard(folder: Path, out: Path, changed: int | None = None) -> None:
+    """The folder's files in one shard; one of them with another map of the same number of bytes."""
+    out.mkdir(exist_ok=True)
+    (out / 'maps-00000.tar').unlink(missing_ok=True)
+    with ShardWriter(out) as shards:
+        for i, path in enumerate(sorted(folder.iterdir())):
+            data = path.read_bytes()
+            shards.write(path.name, data if i != changed else data[:128] + data[128:][::-1])
+
+
+@pytest.mark.parametrize('launcher', ['none', 'slurm'])
+def test_a_shard_that_was_replaced_is_evaluated_anew(folder, tmp_path, launcher):
+    """Its name, size and times are as they were; the map that is another one was counted already."""
+    truths, shards = Samples(), tmp_path / 'shards'
+    write_shard(folder, shards)
+    before = (shards / 'maps-00000.tar').stat()
+    if launcher == 'none':
+        stopped_after_one_chunk(shards, truths, tmp_path / 'state')
+    else:  # the second of two ranks has done its share
+        spread(shards, tmp_path / 'state', BoxLocalizationMetric(**TINY), Workers('slurm', 1, 1, 2))
+    first = sorted(path.name for path in folder.iterdir()).index(
+        f'image_{CHUNK + 1 if launcher == "slurm" else 0}.jpg.npy'
+    )
+    write_shard(folder, shards, first)
+    os.utime(shards / 'maps-00000.tar', ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (shards / 'maps-00000.tar').stat().st_size == before.st_size
+    workers = Workers() if launcher == 'none' else Workers('slurm', 1, 0, 2, patience=0.1)
+    again = MapEvaluation(truths, MapFolder(shards, truths.ids), [BoxLocalizationMetric(**TINY)])
+    outcome = again.run(1, tmp_path / 'state', 'a', workers=workers)
+    fresh = again.run()
+    assert figures_of(outcome) == figures_of(fresh)
+    assert outcome.faults == fresh.faults == []
+    assert any((outcome.counts[0][name] != old).any() for name, old in counts_of_files(folder).items())
+
+
+def counts_of_files(folder: Path) -> dict[str, np.ndarray]:
+    truths = Samples()
+    return MapEvaluation(truths, MapFolder(folder, truths.ids), [BoxLocalizationMetric(**TINY)]).run().counts[0]
 
 
 def test_truths_with_a_digest_of_their_own_are_asked_for_it(folder, tmp_path):

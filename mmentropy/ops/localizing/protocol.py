@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -161,6 +162,25 @@ def contour_boxes(img: np.ndarray, level: int, contours: str = 'all') -> np.ndar
     return boxes
 
 
+@lru_cache(maxsize=16)
+def _cuts(thresholds: bytes, top: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """How the grey values of maps with one maximum are cut; most maps of a set have the same, 255.
+
+    Only the levels that a threshold cuts at count: a grey value is as good as how many of them lie below it.
+
+    Args:
+        thresholds: (T,) float64, as bytes.
+        top: the maximum.
+
+    Returns:
+        (T,) which of the levels in use each threshold is; (256,) uint8 how many of them lie below each grey value, None
+        where that is the grey value itself.
+    """
+    used, place = np.unique(threshold_levels(np.frombuffer(thresholds), top), return_inverse=True)
+    below = np.searchsorted(used, np.arange(256)).astype(np.uint8)
+    return place, None if (below[: top + 1] == np.arange(top + 1)).all() else below
+
+
 def best_iou_by_threshold(
     img: np.ndarray, truths: np.ndarray, thresholds: np.ndarray, contours: str = 'all'
 ) -> np.ndarray:
@@ -188,12 +208,10 @@ def best_iou_by_threshold(
     if len(as_boxes(truths)) == 0:
         raise ValueError('an image without a ground-truth box cannot be evaluated for localisation')
     top = int(img.max())
-    levels = threshold_levels(thresholds, top)
     if contours == 'all':
-        # only the levels that a threshold cuts at count: a grey value is as good as how many of them lie below it
-        used, place = np.unique(levels, return_inverse=True)
-        below = np.searchsorted(used, np.arange(256)).astype(np.uint8)
-        return best_iou_by_level(cv2.LUT(img, below), truths)[place]
+        place, below = _cuts(np.asarray(thresholds, np.float64).tobytes(), top)
+        return best_iou_by_level(img if below is None else cv2.LUT(img, below), truths)[place]
+    levels = threshold_levels(thresholds, top)
     # foregrounds are nested: two levels with equally many pixels above them have the same one
     above = np.bincount(img.ravel(), minlength=257)[::-1].cumsum()[::-1][1:]
     best: dict[int, float] = {}
