@@ -166,7 +166,7 @@ def _infos(file: BinaryIO) -> Iterator[Info]:
         # What a global header of an archive says holds for all that follows.
         info: Info | None = None if archive.pax_headers else _plain_info(file.read(BLOCK), offset)
         if info is None:
-            archive.offset = offset
+            archive.offset = file.seek(offset)
             info = archive.next()
             archive.members.clear()  # it would keep all it has seen
             if info is None:
