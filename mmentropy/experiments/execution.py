@@ -27,7 +27,8 @@ from .tables import columns_of, summarize, write_tables
 
 LOG = 'console.log'
 #: Imported once, and then there in every process.
-PRELOADED = ['mmpretrain.models', 'mmentropy.models', 'mmentropy.datasets', 'mmentropy.experiments.execution']
+PRELOADED = ['mmpretrain.models', 'mmentropy.models', 'mmentropy.datasets.readers.base']
+PRELOADED += ['mmentropy.experiments.execution']
 
 
 def execute_and_tabulate(
