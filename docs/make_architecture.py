@@ -26,7 +26,7 @@ FLOORS = {
     'models': 'classifiers, necks, heads, losses, backbones, erasers, segmentors',
     'explain': 'class maps from any network',
     'evaluation': 'metrics: counts, never maps',
-    'datasets': 'readers, drawn images, preparing, transforms',
+    'datasets': 'readers, sources, drawn images, preparing, transforms',
     'engine': 'start-up, loading a model, checkpoints, hooks',
     'ground': 'structures, registry, hosts, safe_files, image_files',
     'ops': 'all the maths: certainty, mapping, localizing, erasing, seeding, refining',

@@ -31,6 +31,8 @@ _READERS = (
     'imagenet',
     'mosaic',
     'openimages',
+    'source_images',
+    'source_masks',
     'tiny_imagenet',
     'voc',
     'wsol_dataset',
@@ -78,6 +80,7 @@ OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmentropy', locations=['mmentropy.engine']
 )
 EXPLAINERS = Registry('explainer', scope='mmentropy', locations=['mmentropy.explain'])
+SOURCES = Registry('source', scope='mmentropy', locations=['mmentropy.datasets.sources'])
 STAGES = Registry('stage', scope='mmentropy', locations=['mmentropy.segmentation'])
 
 #: mmengine's sentence about a name that it does not find, which ends with a page to read.

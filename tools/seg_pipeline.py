@@ -45,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--shard', metavar='I/N', help='the I-th of N processes that work in this folder, I from 0')
     parser.add_argument('--launcher', choices=TASK_LAUNCHERS, default='none', help='who has started the processes')
     parser.add_argument('--seed', type=int, help='of the random numbers of every training')
-    parser.add_argument('--data-root', help="folder in the layout of VOC2012, in place of the config's")
+    parser.add_argument('--data-root', help="folder of the data, in place of the config's")
     parser.add_argument('--device', help='of the networks (default: the GPU where there is one)')
     parser.add_argument('--quiet', action='store_true', help='no progress bars')
     add_config_options(parser)

@@ -47,6 +47,8 @@ _MODULES = {
     'OpenImages30k': 'readers.openimages',
     'OxfordFlowers102': 'readers.flowers',
     'PartShapes': 'drawn.partshapes',
+    'SourceImages': 'readers.source_images',
+    'SourceMasks': 'readers.source_masks',
     'TinyImageNetLocalization': 'readers.tiny_imagenet',
     'VOC2012MultiLabel': 'readers.voc',
     'WSOLMetadataDataset': 'readers.wsol_dataset',

@@ -18,7 +18,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcesso
 from torch.utils.data import DataLoader
 
 from mmentropy.command_line import ConfigOptions, add_config_options  # noqa: F401  their old place
-from mmentropy.registry import STAGES
+from mmentropy.registry import SOURCES, STAGES
 
 #: Keys that every group of settings may have: of the registries and of merging.
 ALWAYS = ('type', '_scope_', '_delete_')
@@ -35,6 +35,8 @@ REGISTRIES = {
     'param_scheduler': ('PARAM_SCHEDULERS',),
     'log_processor': ('LOG_PROCESSORS',),
 }
+#: The same for the keys of a pipeline config, whose types are ours alone.
+OURS = {'stages': STAGES, 'data': SOURCES}
 HOOK_NAMES = (
     'runtime_info',
     'timer',
@@ -231,8 +233,8 @@ def _classes(cfg: Config, top: str, kind: Any) -> Iterator[Callable]:
     if not isinstance(kind, str):
         yield kind
         return
-    if top == 'stages':
-        yield from filter(None, [STAGES.get(kind)])
+    if top in OURS:
+        yield from filter(None, [OURS[top].get(kind)])
         return
     names = next((names for end, names in REGISTRIES.items() if top.endswith(end)), ())
     for name in names:

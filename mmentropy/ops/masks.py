@@ -70,15 +70,15 @@ def decode_mask(values: np.ndarray, mask_format: str = 'nonzero') -> tuple[np.nd
     return mask, ignore
 
 
-def voc_palette() -> np.ndarray:
-    """(256, 3) uint8 RGB: PASCAL VOC's colours. The bits of an index go, from the lowest, to R, G, B, R, G, B …, each
+def voc_palette(count: int = 256) -> np.ndarray:
+    """(count, 3) uint8 RGB: PASCAL VOC's colours. The bits of an index go, from the lowest, to R, G, B, R, G, B …, each
     filling its channel from the highest bit.
 
     >>> voc_palette()[15].tolist()  # person
     [192, 128, 128]
     """
-    index = np.arange(256)
-    palette = np.zeros((256, 3), dtype=np.uint8)
+    index = np.arange(count)
+    palette = np.zeros((count, 3), dtype=np.uint8)
     for step in range(8):
         for channel in range(3):
             palette[:, channel] |= ((index >> (3 * step + channel) & 1) << (7 - step)).astype(np.uint8)

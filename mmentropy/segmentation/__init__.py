@@ -1,8 +1,9 @@
 # Copyright (c) mmentropy authors. Licensed under the Apache License 2.0.
-"""From seeds to segmentation on data sets in the layout of PASCAL VOC 2012."""
+"""From seeds to segmentation: on PASCAL VOC 2012, COCO, and anybody's images with labels."""
 
 from mmentropy import _needs_hosts  # noqa: F401  says what to install, before an import fails
 from mmentropy._moved import keep_old_names
+from mmentropy.datasets.sources import CocoInstances, ImageSource, LabelledImages, MaskFolders, VOCFolder
 
 from .attention_refine import AttentionRefine
 from .coco_export import ExportCoco
@@ -18,12 +19,12 @@ from .refiner_sweep import RefinerSweep
 from .seed import Seed
 from .stage import Context, PerImageStage, Stage
 from .training import Classify, Segment, TrainAffinity
-from .voc_folder import VOCFolder
 
 keep_old_names(
     'mmentropy.segmentation',
     {
         'maps': 'mmentropy.segmentation.map_stages',
+        'voc_folder': 'mmentropy.datasets.sources.voc_folder',
     },
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     'ClassMaps',
     'ClassifierMaps',
     'Classify',
+    'CocoInstances',
     'Context',
     'CrfRefine',
     'ExplainerMaps',
@@ -39,6 +41,9 @@ __all__ = [
     'ForeignMaps',
     'GrowRefine',
     'ImageMaps',
+    'ImageSource',
+    'LabelledImages',
+    'MaskFolders',
     'PerImageStage',
     'PixelAdaptiveRefine',
     'ProposalVote',

@@ -4,31 +4,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmentropy.datasets.label_png import read_label_png
 from mmentropy.ops.run_lengths import compress_runs, encode_runs
-from mmentropy.ops.seeding.confusion import IGNORE
+from mmentropy.ops.seeding.confusion import ignore_value
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
-from .files import read_label_png
 from .stage import Context, Stage, first_does
 
 SEGMENTS = 'segments.json'
 
 
-def coco_segments(mask: np.ndarray, image_id: str | int) -> list[dict[str, Any]]:
+def coco_segments(
+    mask: np.ndarray,
+    image_id: str | int,
+    num_classes: int = 255,
+    category_id: Callable[[int], int] = lambda label: label + 1,
+) -> list[dict[str, Any]]:
     """One entry a class of a mask, as COCO's results have them: run lengths column by column, compressed.
 
     Args:
-        mask: (H, W) classes, 0 background, 255 left out.
+        mask: (H, W) classes, 0 background; :func:`~mmentropy.ops.seeding.confusion.ignore_value` is left out.
         image_id: of the image; digits become a number, as COCO's ids are.
-
-    Returns:
-        ``category_id`` is the value in the mask: class + 1.
+        num_classes: C of the set, with background.
+        category_id: class from 0 → what the file calls it; by default the value in the mask, class + 1.
 
     >>> coco_segments(np.array([[0, 2], [2, 2]]), '000042')
     [{'image_id': 42, 'category_id': 2, 'segmentation': {'size': [2, 2], 'counts': '13'}}]
@@ -38,11 +43,11 @@ def coco_segments(mask: np.ndarray, image_id: str | int) -> list[dict[str, Any]]
     return [
         {
             'image_id': number,
-            'category_id': int(value),
+            'category_id': category_id(int(value) - 1),
             'segmentation': {'size': [height, width], 'counts': compress_runs(encode_runs(mask == value))},
         }
         for value in np.unique(mask)
-        if value not in (0, IGNORE)
+        if value not in (0, ignore_value(num_classes))
     ]
 
 
@@ -50,9 +55,13 @@ def coco_segments(mask: np.ndarray, image_id: str | int) -> list[dict[str, Any]]
 class ExportCoco(Stage):
     """Writes the masks of a stage as one ``segments.json`` that ``pycocotools`` reads.
 
+    Images and categories have the ids of the set's own JSON file where the data is
+    :class:`~mmentropy.datasets.sources.CocoInstances`.
+
     Args:
         name: see :class:`Stage`.
         source: ``PseudoMasks`` or ``Test``.
+        split: the list that the masks are of, where that is not the pipeline's: the ``split`` of ``Test``.
 
     >>> STAGES.build(dict(type='ExportCoco', source='masks')).needs
     ['masks']
@@ -60,8 +69,9 @@ class ExportCoco(Stage):
 
     SECONDS, BYTES = 0.005, 1_000
 
-    def __init__(self, name: str = 'coco', source: str | None = None) -> None:
+    def __init__(self, name: str = 'coco', source: str | None = None, split: str | None = None) -> None:
         super().__init__(name, source)
+        self.split = split
 
     def masks(self, ctx: Context) -> list[Path]:
         """The PNGs of the source."""
@@ -83,8 +93,10 @@ class ExportCoco(Stage):
         paths = self.masks(ctx)
         if not paths:
             raise ValueError(f'{self.name}: {self.source} has no masks; its source is PseudoMasks or Test')
-        segments = []
+        data, segments = ctx.data.on(self.split or ctx.data.split), []
+        classes = data.num_classes + 1
         for path in paths:
-            segments += coco_segments(read_label_png(path, ctx.data.num_classes + 1), path.stem)
+            mask = read_label_png(path, classes)
+            segments += coco_segments(mask, data.image_number(path.stem), classes, data.category_id)
         write_whole(ctx.folder(self.name) / SEGMENTS, json.dumps(segments))
         return {'images': len(paths), 'segments': len(segments)}

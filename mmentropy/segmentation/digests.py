@@ -83,6 +83,20 @@ class Digests:
             self._known[name], self._new = [*stamp, value], True
         return value
 
+    def of_any(self, evidence: Any) -> str:
+        """Hash of a file's content, of a JSON value, or of a list of both.
+
+        >>> Digests().of_any([Path('b.txt'), 3]) == digest_of(['missing', 3])
+        True
+        """
+        return self.of(evidence) if isinstance(evidence, Path) else digest_of(self._read(evidence))
+
+    def _read(self, value: Any) -> Any:
+        """A value with the hash of each file in the file's place."""
+        if isinstance(value, list | tuple):
+            return [self._read(one) for one in value]
+        return self.of(value) if isinstance(value, Path) else value
+
     def of_all(self, paths: Iterable[Path]) -> str:
         """One hash of many files, in their order; their names do not count."""
         return digest_of([self.of(path) for path in paths])

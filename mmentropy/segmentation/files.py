@@ -82,30 +82,6 @@ class ImageMaps:
         return to_probabilities(self.maps)
 
 
-def read_label_png(path: Path, num_classes: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """(H, W) uint8 indices of a palette PNG, 255 allowed.
-
-    Raises:
-        ValueError: if it cannot be read, is not an index image, holds another value or has another size.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            mode, values = image.mode, np.array(image)
-    except Exception:  # Pillow's decoders raise many kinds: DecompressionBombError, struct.error, zlib.error …
-        state = 'is missing' if not path.is_file() else 'cannot be decoded; replace the file'
-        raise ValueError(f'{path}: the mask {state}') from None
-    if values.ndim != 2:
-        raise ValueError(f'{path}: found an image of mode {mode}; a mask has palette indices, one channel')
-    wrong = np.setdiff1d(np.unique(values), [*range(num_classes), 255])
-    if len(wrong):
-        raise ValueError(f'{path}: value {int(wrong[0])} is neither in 0–{num_classes - 1} nor 255')
-    if size is not None and values.shape != tuple(size):
-        raise ValueError(f'{path}: the mask has size {values.shape}, the image {tuple(size)}')
-    return values.astype(np.uint8)
-
-
 def read_grey(path: Path, size: tuple[int, int], what: str) -> np.ndarray:
     """(H, W) float32 in [0, 1] of a grey image with 8 bits, white where much is.
 

@@ -23,7 +23,7 @@ from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.mapping.views import View, view_size, views_of
-from mmentropy.ops.seeding.seed_curve import seed_curve, seed_histogram
+from mmentropy.ops.seeding.seed_curve import curve_of_counts, seed_counts
 from mmentropy.ops.seeding.seeds import scale_to_peak
 from mmentropy.registry import STAGES
 
@@ -258,7 +258,7 @@ class MapStage(PerImageStage):
 
     def measure(self, ctx: Context, keys: Sequence[str]) -> Any:
         classes, thresholds = ctx.data.num_classes + 1, self.thresholds
-        total = np.zeros((classes, classes - 1, len(thresholds) + 1), np.int64)
+        total = np.zeros((3, classes, len(thresholds) + 1), np.int64)
         for key in keys:
             stored = ImageMaps.load(self.output(ctx, key))
             try:
@@ -267,13 +267,13 @@ class MapStage(PerImageStage):
                 continue
             if truth is not None:
                 scores = scale_to_peak(resize_map(stored.maps, stored.size, 'bilinear'))
-                total += seed_histogram(scores, stored.labels, truth, thresholds, classes)
+                total += seed_counts(scores, stored.labels, truth, thresholds, classes)
         return pack_counts(total)
 
     def summarise(self, ctx: Context, shares: list[Any]) -> dict[str, Any]:
         """mIoU of the maps over the threshold ``threshold``, and at the best one."""
         thresholds = self.thresholds
-        curve = seed_curve(sum(unpack_counts(share) for share in shares), thresholds)
+        curve = curve_of_counts(sum(unpack_counts(share) for share in shares), thresholds)
         if not np.isfinite(curve.miou).any():
             return {'mIoU': None}
         at = int(np.argmin(np.abs(thresholds - self.threshold)))

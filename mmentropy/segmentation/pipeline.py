@@ -19,6 +19,7 @@ from mmengine.config import ConfigDict
 
 from mmentropy import __version__
 from mmentropy.datasets.preparing.voc_export import export_voc
+from mmentropy.datasets.sources import VOCFolder, build_source
 from mmentropy.engine.startup import load_config
 from mmentropy.processes import one_owner
 from mmentropy.registry import STAGES
@@ -28,7 +29,6 @@ from .digests import Digests, differing, digest_of
 from .records import MARK, StageRecord, read_json, write_json
 from .stage import ATTEMPT, SHARES, Context, PerImageStage, Stage, first_does
 from .training import Training
-from .voc_folder import VOCFolder
 
 logger = logging.getLogger(__name__)
 #: What ``--cfg-options`` may set in a pipeline config beside what it names; see ``mmentropy.engine.config_options``.
@@ -94,6 +94,7 @@ class SeedPipeline:
         ValueError: for a name that two stages have, a source that is no stage before, a stage without a ``type``.
 
     >>> stages = dict(maps=dict(type='ForeignMaps'), seed=dict(type='Seed'), masks=dict(type='PseudoMasks'))
+    >>> from mmentropy.datasets.sources import VOCFolder
     >>> pipeline = SeedPipeline(stages, Context(Path('work'), VOCFolder('VOC2012')))
     >>> [(stage.name, stage.source) for stage in pipeline.stages]
     [('maps', None), ('seed', 'maps'), ('masks', 'seed')]
@@ -154,7 +155,7 @@ class SeedPipeline:
         if drawn is not None:
             data.setdefault('root', str((base_of(folder) or folder) / 'VOC2012'))
         context.setdefault('digests', Digests(folder / 'digests.json'))
-        pipeline = cls(stages, Context(folder, VOCFolder(**data), **context))
+        pipeline = cls(stages, Context(folder, build_source(data), **context))
         pipeline.drawn = drawn
         return pipeline
 
@@ -165,12 +166,11 @@ class SeedPipeline:
         """Of a stage's settings, its sources' hashes, and which data."""
         stage = self.stage(name)
         settings = {k: v for k, v in self.settings[name].items() if k != 'config'}
-        data = self.ctx.data
         content = {
             'settings': settings,
             'fingerprint': stage.fingerprint(self.ctx),
             'sources': {needed: self.hash(needed) for needed in stage.needs},
-            'data': [data.split, data.num_classes, data.limit, self.drawn],
+            'data': [*self.ctx.data.identity(), self.drawn],
         }
         return digest_of(content)
 
@@ -255,6 +255,8 @@ class SeedPipeline:
         with _hold(self.ctx):
             self._check_manifest()
             self.draw()
+            if not self.ctx.data.has_truth and self.ctx.workers.is_first:
+                logger.info('the data has no true masks: nothing is measured')
             if self.ctx.alone:
                 remove_partial(self.ctx.work_dir)
             for stage in self.stages:
@@ -449,7 +451,7 @@ class SeedPipeline:
                 told = {name: getattr(record, name) for name in TOLD}
                 place = {'place': str(self.ctx.folder(stage.name))} if stage.name in self.ctx.places else {}
                 entries.append({**told, **place, 'failed': len(record.failures), 'outputs': outputs})
-        return {'version': __version__, 'data': vars(self.ctx.data) | {'drawn': self.drawn}, 'stages': entries}
+        return {'version': __version__, 'data': self.ctx.data.settings() | {'drawn': self.drawn}, 'stages': entries}
 
     def plan(self, only: Sequence[str] | None = None, start: str | None = None) -> list[dict[str, Any]]:
         """What :meth:`run` would do: stage, images, estimated seconds and bytes, and whether it is finished already."""

@@ -7,17 +7,17 @@ import base64
 import html
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from mmentropy.datasets.sources import build_source
 from mmentropy.ops.mapping.overlay import blend_map
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.masks import voc_palette
-from mmentropy.ops.seeding.confusion import IGNORE, class_iou, confusion_matrix
+from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix, ignore_value
 from mmentropy.ops.seeding.seeds import scale_to_peak
 
 from .files import ImageMaps
@@ -25,7 +25,6 @@ from .pipeline import MANIFEST, SeedPipeline
 from .predict import Test
 from .records import read_json
 from .stage import Context, PerImageStage, ScoreStage
-from .voc_folder import VOCFolder
 
 TEMPLATE = Path(__file__).with_name('pipeline_report.html')
 #: Pixels of the longer side of a picture, and JPEG quality.
@@ -46,12 +45,12 @@ def open_run(folder: Path) -> SeedPipeline:
         raise FileNotFoundError(f'{path}: no such file; is {folder} the folder of a pipeline?')
     manifest = read_json(path)
     try:
-        known = {one.name for one in fields(VOCFolder)}
-        data = VOCFolder(**{name: value for name, value in manifest['data'].items() if name in known})
+        # What has been drawn is there; manifests of earlier versions also name the classes.
+        data = build_source({k: v for k, v in manifest['data'].items() if k not in ('drawn', 'classes')})
         stages = [dict(entry['settings']) for entry in manifest['stages']]
         places = {entry['stage']: Path(entry['place']) for entry in manifest['stages'] if entry.get('place')}
         return SeedPipeline(stages, Context(folder, data, device='cpu', places=places))
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f'{path} is no manifest of a pipeline ({type(error).__name__}: {error})') from None
 
 
@@ -125,16 +124,17 @@ def _image(
     pipeline: SeedPipeline, stages: list[PerImageStage], split: str, key: str, failures: Mapping[str, str]
 ) -> dict[str, Any]:
     ctx = pipeline.ctx
+    data, classes = ctx.data.on(split), ctx.data.num_classes + 1
     entry: dict[str, Any] = {'name': key, 'split': split, 'failures': dict(failures), 'pictures': {}, 'IoU': {}}
     try:
-        image = ctx.data.image(key)
-        truth = ctx.data.mask(key, image.shape[:2])
+        image = data.image(key)
+        truth = data.mask(key, image.shape[:2])
     except (ValueError, FileNotFoundError) as error:
         entry['failures'].setdefault('image', str(error))
         return entry
     entry['image'] = encode(image)
     if truth is not None:
-        entry['pictures']['truth'] = encode(painted(image, truth))
+        entry['pictures']['truth'] = encode(painted(image, truth, classes))
     for stage in stages:
         if not stage.output(ctx, key).is_file() or (split != ctx.data.split) != isinstance(stage, Test):
             continue
@@ -142,9 +142,9 @@ def _image(
             entry['pictures'][stage.name] = encode(map_picture(image, ImageMaps.load(stage.output(ctx, key))))
             continue
         predicted = stage.predicted(ctx, key)
-        entry['pictures'][stage.name] = encode(painted(image, predicted))
+        entry['pictures'][stage.name] = encode(painted(image, predicted, classes))
         if truth is not None:
-            iou = class_iou(confusion_matrix(predicted, truth, ctx.data.num_classes + 1))
+            iou = class_iou(confusion_matrix(predicted, truth, classes))
             entry['IoU'][stage.name] = round(100 * float(np.nanmean(iou)), 2)
     return entry
 
@@ -155,14 +155,15 @@ def map_picture(image: np.ndarray, stored: ImageMaps) -> np.ndarray:
     return blend_map(image, resize_map(maps.max(axis=0), image.shape[:2], 'bilinear'))
 
 
-def painted(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(H, W, 3) the image with its classes in VOC's colours; 255 is white, the background darkened.
+def painted(image: np.ndarray, mask: np.ndarray, num_classes: int = 255) -> np.ndarray:
+    """(H, W, 3) the image with its classes in VOC's colours; what is left out is white, the background darkened.
 
     >>> painted(np.full((1, 3, 3), 100, np.uint8), np.array([[0, 1, 255]])).tolist()
     [[[40, 40, 40], [117, 40, 40], [193, 193, 193]]]
     """
-    colors = voc_palette()[np.minimum(mask, IGNORE)].astype(np.float32)
-    colors[mask == IGNORE] = 255
+    left_out = mask == ignore_value(num_classes)
+    colors = voc_palette(num_classes)[np.where(left_out, 0, mask)].astype(np.float32)
+    colors[left_out] = 255
     return np.round((1 - ALPHA) * image + ALPHA * colors).astype(np.uint8)
 
 

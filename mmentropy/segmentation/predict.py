@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 
-from mmentropy.datasets.palette import palette_png
+from mmentropy.datasets.label_png import label_png, read_label_png
+from mmentropy.datasets.sources import ImageSource, VOCFolder
 from mmentropy.ops.refining.dense_crf import Bilateral, Gaussian, dense_crf, unary_from_probability
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
-from .files import read_label_png
 from .stage import Context, ScoreStage
 from .training import load_host_model
 
@@ -64,7 +64,7 @@ def segment_probability(
 
 @STAGES.register_module()
 class Test(ScoreStage):
-    """Predicts a split; palette PNGs, mIoU where there are true masks, and the zip of VOC's server.
+    """Predicts a split; PNGs as of ``PseudoMasks``, mIoU where there are true masks, and the zip of VOC's server.
 
     Args:
         name, source: ``source`` trained the segmenter.
@@ -98,11 +98,14 @@ class Test(ScoreStage):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_model': None}
 
+    def data(self, ctx: Context) -> ImageSource:
+        return ctx.data.on(self.split)
+
     def ids(self, ctx: Context) -> list[str]:
-        return ctx.data.ids(self.split)
+        return self.data(ctx).ids()
 
     def made_from(self, ctx: Context, key: str) -> list[Path]:
-        return [ctx.data.image_path(key)]
+        return [self.data(ctx).image_path(key)]
 
     def plan(self, ctx: Context) -> tuple[int, float, int]:
         count = len(self.ids(ctx))
@@ -111,18 +114,20 @@ class Test(ScoreStage):
     def process(self, ctx: Context, key: str) -> None:
         if self._model is None:
             self._model = load_host_model(ctx.folder(self.source), ctx.device)
-        image = ctx.data.image(key)
+        image = self.data(ctx).image(key)
         probability = segment_probability(self._model, image, self.scales, self.flip)
         if self.crf:
             kernels = Gaussian(3, 3), Bilateral(67, 3, 4)
             probability = dense_crf(unary_from_probability(probability), image, kernels)
-        write_whole(self.output(ctx, key), palette_png(probability.argmax(axis=0)).getvalue())
+        write_whole(self.output(ctx, key), label_png(probability.argmax(axis=0), ctx.data.num_classes + 1).getvalue())
 
     def predicted(self, ctx: Context, key: str) -> np.ndarray:
         return read_label_png(self.output(ctx, key), ctx.data.num_classes + 1)
 
     def finish(self, ctx: Context, asked: int, failures: dict[str, str]) -> dict[str, Any]:
         result = super().finish(ctx, asked, failures)
+        if not isinstance(ctx.data, VOCFolder):
+            return result
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_STORED) as archive:
             for path in self.outputs(ctx):

@@ -8,20 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from mmentropy.datasets.palette import palette_png
+from mmentropy.datasets.label_png import label_png, read_label_png
 from mmentropy.ops.mapping.scaling import resize_map
-from mmentropy.ops.seeding.confusion import IGNORE
+from mmentropy.ops.seeding.confusion import ignore_value
 from mmentropy.ops.seeding.seeds import confident_map
 from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
-from .files import ImageMaps, read_label_png, write_list
+from .files import ImageMaps, write_list
 from .stage import Context, ScoreStage, label_map
 
 
 @STAGES.register_module()
 class PseudoMasks(ScoreStage):
-    """The best class of each pixel as a palette PNG 0–20 of the image's size, only classes that the image has.
+    """The best class of each pixel as a PNG of the image's size, 0–20 on VOC, only classes that the image has.
+
+    Up to 255 classes, background included, that is a palette PNG; beyond it has sixteen grey bits, and 65535 stands for
+    255. See :mod:`mmentropy.datasets.label_png`.
 
     ``ids.txt`` lists the images that have a mask, for mmseg's ``ann_file``.
 
@@ -57,17 +60,18 @@ class PseudoMasks(ScoreStage):
         scores = ImageMaps.load(ctx.folder(self.source) / f'{key}.npz')
         if not np.isin(scores.labels, ctx.data.labels(key)).all():
             raise ValueError(f'{key}: {self.source} has scores of classes {scores.labels.tolist()} that it has not')
+        classes = ctx.data.num_classes + 1
         if self.band is not None:
             maps = resize_map(scores.maps[1:] if scores.background else scores.maps, scores.size, 'bilinear')
-            mask = confident_map(maps, scores.labels, *self.band)
+            mask = confident_map(maps, scores.labels, *self.band, num_classes=classes)
         else:
-            mask = label_map(scores)
+            mask = label_map(scores, classes)
         if self.ignore_empty and not np.isin(scores.labels + 1, mask).all():
             raise ValueError(f'{key}: one of its labels has no pixel, and ignore_empty leaves such an image out')
         if self.confidence:
             best = resize_map(scores.probabilities().max(axis=0), scores.size, 'bilinear')
-            mask[best < self.confidence] = IGNORE
-        write_whole(self.output(ctx, key), palette_png(mask).getvalue())
+            mask[best < self.confidence] = ignore_value(classes)
+        write_whole(self.output(ctx, key), label_png(mask, classes).getvalue())
 
     def predicted(self, ctx: Context, key: str) -> np.ndarray:
         return read_label_png(self.output(ctx, key), ctx.data.num_classes + 1)

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
+from mmentropy.datasets.sources import ImageSource
 from mmentropy.engine.devices import usable_device
 from mmentropy.ops.mapping.scaling import resize_map
 from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
@@ -30,7 +31,6 @@ from mmentropy.tasks import Workers, remove_records, run_once, run_tasks
 
 from .digests import Digests, digest_of
 from .files import ImageMaps, write_list
-from .voc_folder import VOCFolder
 
 #: Errors of one image: written down, and the rest goes on.
 IMAGE_ERRORS = (ValueError, FileNotFoundError, KeyError)
@@ -59,12 +59,13 @@ class Context:
         names: stage → name of its folder in ``work_dir``, where that is not its own.
         digests: what files hold.
 
+    >>> from mmentropy.datasets.sources import VOCFolder
     >>> Context(Path('work_dirs/voc'), VOCFolder('data/VOC2012')).folder('maps').as_posix()
     'work_dirs/voc/maps'
     """
 
     work_dir: Path
-    data: VOCFolder
+    data: ImageSource
     jobs: int = 1
     device: str = field(default_factory=lambda: str(usable_device()))
     quiet: bool = False
@@ -152,6 +153,7 @@ class Stage(ABC):
 class PerImageStage(Stage):
     """A stage with one file an image. A bad image costs one sentence in ``failures.txt``; the others go on.
 
+    >>> from mmentropy.datasets.sources import VOCFolder
     >>> class Sizes(PerImageStage):
     ...     SUFFIX = '.txt'
     ...     def process(self, ctx, key):
@@ -168,13 +170,17 @@ class PerImageStage(Stage):
     def process(self, ctx: Context, key: str) -> None:
         """Write the output of one image."""
 
+    def data(self, ctx: Context) -> ImageSource:
+        """The list that it works on."""
+        return ctx.data
+
     def output(self, ctx: Context, key: str) -> Path:
         """The file of one image."""
         return ctx.folder(self.name) / f'{key}{self.SUFFIX}'
 
     def ids(self, ctx: Context) -> list[str]:
         """Images to work on: those of the list that the source has."""
-        keys = ctx.data.ids()
+        keys = self.data(ctx).ids()
         if self.source:
             there = {path.stem for path in ctx.folder(self.source).glob('*.*')}
             keys = [key for key in keys if key in there]
@@ -199,7 +205,7 @@ class PerImageStage(Stage):
 
     def made_from(self, ctx: Context, key: str) -> list[Path]:
         """The files that one image's output is made from, beside its labels."""
-        files = [ctx.data.image_path(key)]
+        files = [self.data(ctx).image_path(key)]
         if self.source:
             files += [path for end in ('.npz', '.png') if (path := ctx.folder(self.source) / f'{key}{end}').is_file()]
         return files
@@ -207,12 +213,13 @@ class PerImageStage(Stage):
     def image_digest(self, ctx: Context, key: str) -> str:
         """Hash of what one image's output is made from."""
         files = [ctx.digests.of(path) for path in self.made_from(ctx, key)]
-        return digest_of([ctx.data.label_digest(key, ctx.digests), *files])
+        return digest_of([ctx.digests.of_any(self.data(ctx).labels_from(key)), *files])
 
     def measured_on(self, ctx: Context) -> str:
         if not self.MEASURES:
             return ''
-        return digest_of({key: ctx.digests.of(ctx.data.mask_path(key)) for key in self.ids(ctx)})
+        data = self.data(ctx)
+        return digest_of({key: ctx.digests.of_any(data.truth_from(key)) for key in self.ids(ctx)})
 
     def process_all(self, ctx: Context, keys: Sequence[str]) -> Iterator[tuple[str, str | None]]:
         """Work through images, yielding each with its error or None."""
@@ -377,10 +384,13 @@ def one_sentence(action: Any) -> str | None:
     return None
 
 
-def label_map(scores: ImageMaps) -> np.ndarray:
-    """(H, W) uint8 classes at the image's size, 0 background: the best of the scores, resized bilinearly."""
+def label_map(scores: ImageMaps, num_classes: int = 255) -> np.ndarray:
+    """(H, W) classes at the image's size, 0 background: the best of the scores, resized bilinearly.
+
+    ``num_classes``, with background, decides the type; see :func:`~mmentropy.ops.seeding.confusion.label_type`.
+    """
     resized = resize_map(scores.maps, scores.size, 'bilinear')
-    return seed_map(resized[1:], scores.labels, resized[0])
+    return seed_map(resized[1:], scores.labels, resized[0], num_classes)
 
 
 def iou_figures(counts: np.ndarray) -> dict[str, Any]:
@@ -415,7 +425,7 @@ class ScoreStage(PerImageStage):
 
     def predicted(self, ctx: Context, key: str) -> np.ndarray:
         """(H, W) classes of one image."""
-        return label_map(ImageMaps.load(self.output(ctx, key)))
+        return label_map(ImageMaps.load(self.output(ctx, key)), ctx.data.num_classes + 1)
 
     def measure(self, ctx: Context, keys: Sequence[str]) -> dict[str, Any]:
         classes = ctx.data.num_classes + 1
@@ -423,7 +433,7 @@ class ScoreStage(PerImageStage):
         for key in keys:
             try:
                 predicted = self.predicted(ctx, key)
-                truth = ctx.data.mask(key, predicted.shape)
+                truth = self.data(ctx).mask(key, predicted.shape)
             except ValueError as error:
                 logger.warning('%s: not measured: %s', self.name, error)
                 continue

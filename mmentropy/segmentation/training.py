@@ -26,6 +26,7 @@ from mmentropy.registry import STAGES
 from mmentropy.safe_files import write_whole
 
 from .digests import digest_of
+from .fit_config import fit_classifier, fit_segmenter
 from .stage import Context, Stage, first_does
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Training(Stage):
         keys = ctx.data.ids()
         found = {'the list of images': digest_of(keys)}
         found['the images'] = ctx.digests.of_all(map(ctx.data.image_path, keys))
-        found['the labels'] = digest_of([ctx.data.label_digest(key, ctx.digests) for key in keys])
+        found['the labels'] = digest_of([ctx.digests.of_any(ctx.data.labels_from(key)) for key in keys])
         cfg = self.build(ctx)
         weights = [cfg.get('load_from'), *checkpoints_of(cfg.model)]
         own = {str(ctx.folder(needed).resolve() / 'model.pth') for needed in self.needs}
@@ -145,6 +146,13 @@ class Training(Stage):
         folder.mkdir(parents=True, exist_ok=True)
         if len(self.outputs(ctx)) == 2:
             return {'checkpoint': 'model.pth'}
+        paths = [ctx.data.image_path(key) for key in ctx.data.ids()]
+        missing = [path for path in paths if not path.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f'{self.name}: {len(missing)} of {len(paths)} listed images are missing, the first is {missing[0]}; '
+                'fetch them, or take them off the list'
+            )
         write_whole(folder / 'config.py', self.build(ctx).pretty_text.encode())
         log = folder / 'train.log'
         logger.info('%s: training; its log is %s', self.name, log)
@@ -282,15 +290,6 @@ def seed_by_epoch(cfg: Config) -> None:
     cfg.train_dataloader.persistent_workers = False
 
 
-def set_data_root(cfg: Any, root: str) -> None:
-    """Every ``data_root`` of the config."""
-    for value in cfg.values() if isinstance(cfg, dict) else cfg if isinstance(cfg, list) else ():
-        if isinstance(value, dict | list):
-            set_data_root(value, root)
-    if isinstance(cfg, dict) and 'data_root' in cfg:
-        cfg['data_root'] = root
-
-
 @STAGES.register_module()
 class Classify(Training):
     """Multi-label classification in mmpretrain: the source of maps.
@@ -310,7 +309,7 @@ class Classify(Training):
         super().__init__(name, config, options, None, processes)
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
-        set_data_root(cfg._cfg_dict, str(Path(ctx.data.root).resolve()))
+        fit_classifier(cfg, ctx.data)
 
 
 class MaskTraining(Training):
@@ -347,11 +346,7 @@ class MaskTraining(Training):
         return {**super().depends(ctx), 'the masks': ctx.digests.of_all([listed, *masks])}
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
-        set_data_root(cfg._cfg_dict, str(Path(ctx.data.root).resolve()))
-        masks = ctx.folder(self.source).resolve()
-        data = cfg.train_dataloader.dataset
-        data.data_prefix = dict(img_path='JPEGImages', seg_map_path=str(masks))
-        data.ann_file = str(masks / 'ids.txt')
+        fit_segmenter(cfg, ctx.data, ctx.folder(self.source).resolve())
         if self.init_from:
             weights = str(ctx.folder(self.init_from).resolve() / 'model.pth')
             cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=weights, prefix='backbone.')

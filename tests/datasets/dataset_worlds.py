@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -283,4 +284,21 @@ def _listed_folders(root: Path, preset: str) -> Path:
         photo(images / image.lstrip('/'), 24, 20, seed=i)
     for split, path in lists.items():
         text(path, *(image for some in files.values() for image in (some[:2] if split == 'train' else some[2:])))
+    return root
+
+
+def coco(root: Path) -> Path:
+    """COCO 2017: two categories of ids with a gap; two images and one without annotation to train, one to test."""
+    categories = [{'id': 1, 'name': 'person'}, {'id': 90, 'name': 'toothbrush'}]
+    for split, keys in (('train', ('000000000009', '000000000025', '000000000030')), ('val', ('000000000139',))):
+        images, annotations = [], []
+        for i, key in enumerate(keys):
+            photo(root / f'{split}2017/{key}.jpg', seed=90 + i)
+            images.append({'id': int(key), 'file_name': f'{key}.jpg', 'width': 40, 'height': 30})
+            for category in (90, 1)[i:]:
+                outline = [[4, 5, 19, 5, 19, 20, 4, 20]]
+                annotations.append({'id': len(annotations), 'image_id': int(key), 'category_id': category})
+                annotations[-1] |= {'iscrowd': 0, 'segmentation': outline, 'bbox': [4, 5, 15, 15], 'area': 225}
+        content = {'images': images, 'annotations': annotations, 'categories': categories}
+        text(root / f'annotations/instances_{split}2017.json', json.dumps(content))
     return root

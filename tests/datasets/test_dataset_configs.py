@@ -51,6 +51,7 @@ CASES = {
         (448, 448),
         {'gt_bboxes', 'gt_bbox_labels', 'gt_mask', 'ignore_mask', 'gt_seg_map', 'gt_score'},
     ),
+    'coco_cls': (worlds.coco, (512, 512), (448, 448), {'gt_score'}),
     'tinyimagenet': (worlds.tiny_imagenet, (64, 64), (64, 64), {'gt_bboxes'}),
     'tinyimagenet_mosaic': (mosaic_world, (64, 64), (128, 128), {'gt_bboxes', 'gt_bbox_labels', 'tile_bbox'}),
     'cub_480': (worlds.cub, (480, 480), (42, 56), {'gt_bboxes'}),

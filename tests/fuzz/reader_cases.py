@@ -34,6 +34,7 @@ from mmentropy.datasets import (
     VOC2012MultiLabel,
     WSOLMetadataDataset,
 )
+from mmentropy.datasets.label_png import read_label_png
 from mmentropy.datasets.readers.parsing import read_voc_xml
 from mmentropy.datasets.readers.wsol_metadata import read_metadata
 from mmentropy.datasets.transforms.sample_loading import BadSampleError, LoadLocalizationMasks, load_sample
@@ -46,7 +47,7 @@ from mmentropy.image_files import read_image
 from mmentropy.ops.masks import voc_palette
 from mmentropy.processes import one_owner
 from mmentropy.safe_files import load_json
-from mmentropy.segmentation.files import ImageMaps, read_label_png
+from mmentropy.segmentation.files import ImageMaps
 from mmentropy.segmentation.foreign_maps import read_irn, read_psa, read_sec
 from mmentropy.segmentation.records import StageRecord, read_json
 from mmentropy.visualization.report_data import ReportData, Sample

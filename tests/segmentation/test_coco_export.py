@@ -8,10 +8,10 @@ import json
 import numpy as np
 import pytest
 
+from mmentropy.datasets.label_png import read_label_png
 from mmentropy.ops.run_lengths import decode_runs, expand_runs
 from mmentropy.segmentation import Context, SeedPipeline
 from mmentropy.segmentation.coco_export import coco_segments
-from mmentropy.segmentation.files import read_label_png
 
 
 def test_segments_are_the_masks(voc, chain, tmp_path):

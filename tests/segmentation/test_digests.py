@@ -72,3 +72,13 @@ def test_values():
     assert digest_of({'a': Path('x')}) == digest_of({'a': 'x'})
     assert differing({'a': '1'}, {'a': '1'}) == []
     assert json.loads(json.dumps(differing({'b': '1'}, {'a': '1', 'b': '2'}))) == ['a', 'b']
+
+
+def test_files_and_values_together(tmp_path):
+    a, digests = old(tmp_path / 'a', b'x'), Digests()
+    assert digests.of_any(a) == digests.of(a)
+    assert digests.of_any([[0, 2], ['cat']]) == digest_of([[0, 2], ['cat']])
+    before = digests.of_any([a, 1])
+    assert digests.of_any([tmp_path / 'b', 1]) != before != digests.of_any([a, 2])
+    old(a, b'yy')
+    assert digests.of_any([a, 1]) != before

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmentropy.datasets.label_png import read_label_png
 from mmentropy.datasets.palette import palette_png
-from mmentropy.segmentation.files import ImageMaps, read_grey, read_label_png, write_list
+from mmentropy.segmentation.files import ImageMaps, read_grey, write_list
 
 
 def test_maps_come_back_in_half_precision(tmp_path):

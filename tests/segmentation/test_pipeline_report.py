@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmentropy.datasets.label_png import read_label_png
 from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
 from mmentropy.segmentation import Context, SeedPipeline
-from mmentropy.segmentation.files import read_label_png
 from mmentropy.segmentation.pipeline_report import encode, painted, pipeline_report
 
 

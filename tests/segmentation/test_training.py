@@ -165,6 +165,24 @@ def test_a_training_under_torchrun_is_a_run_of_its_own(monkeypatch):
     assert not {'RANK', 'LOCAL_RANK', 'MASTER_PORT', 'TORCHELASTIC_RUN_ID'} & set(found)
 
 
+def test_missing_images_are_counted_before_anything_is_trained(start, voc, tmp_path):
+    """A list that names images which are not there costs a sentence, not an epoch."""
+    import shutil
+    from dataclasses import replace
+
+    root = tmp_path / 'VOC2012'
+    shutil.copytree(voc.root, root)
+    data = replace(voc, root=str(root))
+    for key in data.ids()[3:5]:
+        data.image_path(key).unlink()
+    stage = Classify(config=str(tmp_path / 'run.py'))
+    with pytest.raises(
+        FileNotFoundError, match=rf'classify: 2 of 10 listed images .* first is .*{data.ids()[3]}\.jpg;'
+    ):
+        stage.run(Context(tmp_path / 'other', data, device='cpu'))
+    assert not (tmp_path / 'other/classify/config.py').exists()
+
+
 @pytest.mark.parametrize(
     ('text', 'step'),
     [

@@ -5,6 +5,7 @@ from mmentropy import _needs_hosts  # noqa: F401  says what to install, before a
 from mmentropy._moved import keep_old_names
 
 from .hide_and_seek import HideAndSeek
+from .label_maps import LoadLabelMap
 from .packing import PackLocalizationInputs
 from .sample_loading import LoadLocalizationMasks
 from .seg_map import MaskToSegMap
@@ -16,4 +17,4 @@ keep_old_names(
     },
 )
 
-__all__ = ['HideAndSeek', 'LoadLocalizationMasks', 'MaskToSegMap', 'PackLocalizationInputs']
+__all__ = ['HideAndSeek', 'LoadLabelMap', 'LoadLocalizationMasks', 'MaskToSegMap', 'PackLocalizationInputs']

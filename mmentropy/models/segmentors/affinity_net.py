@@ -28,6 +28,7 @@ class AffinityNet(BaseModel):
         channels: that each layer is reduced to.
         radius: of the pairs, in locations.
         frozen_backbone: train the head alone.
+        ignore_index: what masks have where they are not confident; 65535 in masks of sixteen bits.
         data_preprocessor: mmseg's.
         init_cfg: see mmengine.
 
@@ -45,11 +46,13 @@ class AffinityNet(BaseModel):
         frozen_backbone: bool = False,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        ignore_index: int = 255,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.backbone = MODELS.build(backbone)
         self.reduce = nn.ModuleList(nn.Conv2d(c, channels, 1, bias=False) for c in in_channels)
         self.combine = nn.Conv2d(channels * len(in_channels), channels, 1, bias=False)
+        self.ignore_index = ignore_index
         self.offsets, self.frozen_backbone = neighbor_offsets(radius), frozen_backbone
         if frozen_backbone:  # DDP waits for the gradient of every parameter that asks for one
             self.backbone.requires_grad_(False)
@@ -86,4 +89,4 @@ class AffinityNet(BaseModel):
         masks = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).float()
         labels = F.interpolate(masks, size=features.shape[2:], mode='nearest')[:, 0].long()
         affinity = feature_affinity(features, self.offsets)
-        return {'loss_affinity': affinity_loss(affinity, *affinity_labels(labels, self.offsets))}
+        return {'loss_affinity': affinity_loss(affinity, *affinity_labels(labels, self.offsets, self.ignore_index))}

@@ -8,12 +8,42 @@ import numpy as np
 IGNORE = 255
 
 
+def label_type(num_classes: int) -> np.dtype:
+    """The smallest type of a map of so many classes; its highest value, :func:`ignore_value`, is left for no class.
+
+    Args:
+        num_classes: C, with background.
+
+    Returns:
+        uint8 up to 255 classes, uint16 up to 65 535.
+
+    Raises:
+        ValueError: for more.
+
+    >>> label_type(21), label_type(301)
+    (dtype('uint8'), dtype('uint16'))
+    """
+    for kind in (np.uint8, np.uint16):
+        if num_classes <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    raise ValueError(f'{num_classes} classes; a class map holds up to {np.iinfo(np.uint16).max}, with background')
+
+
+def ignore_value(num_classes: int) -> int:
+    """What stands in a map of so many classes, background included, for a pixel that is left out.
+
+    >>> ignore_value(21), ignore_value(255), ignore_value(256)
+    (255, 255, 65535)
+    """
+    return int(np.iinfo(label_type(num_classes)).max)
+
+
 def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, num_classes: int) -> np.ndarray:
     """How many pixels of each true class are called each class.
 
     Args:
-        predicted: (H, W) classes; 255, a pixel that nothing was decided on, counts as background.
-        truth: (H, W) classes, 0 background; pixels of 255 are left out.
+        predicted: (H, W) classes; :func:`ignore_value`, a pixel that nothing was decided on, counts as background.
+        truth: (H, W) classes, 0 background; pixels of :func:`ignore_value` (255 up to 255 classes) are left out.
         num_classes: C, with background.
 
     Returns:
@@ -28,12 +58,13 @@ def confusion_matrix(predicted: np.ndarray, truth: np.ndarray, num_classes: int)
     predicted, truth = np.asarray(predicted), np.asarray(truth)
     if predicted.shape != truth.shape:
         raise ValueError(f'the prediction has size {predicted.shape}, the truth {truth.shape}')
-    valid = truth != IGNORE
+    ignore = ignore_value(num_classes)
+    valid = truth != ignore
     rows = truth[valid].astype(np.int64)
-    columns = np.where(predicted == IGNORE, 0, predicted)[valid].astype(np.int64)
+    columns = np.where(predicted == ignore, 0, predicted)[valid].astype(np.int64)
     highest = max((int(part.max()) for part in (rows, columns) if part.size), default=0)
     if highest >= num_classes:
-        raise ValueError(f'a map holds class {highest}; classes are 0 … {num_classes - 1} or {IGNORE}')
+        raise ValueError(f'a map holds class {highest}; classes are 0 … {num_classes - 1} or {ignore}')
     return np.bincount(rows * num_classes + columns, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
-from .seeds import IGNORE
+from .confusion import ignore_value
 
 
 class SeedCurve(NamedTuple):
@@ -66,7 +66,8 @@ def seed_histogram(
     Args:
         scores: (K, H, W) class scores in [0, 1]; K may be 0.
         labels: (K,) their classes, 0 … num_classes − 2, without background.
-        target: (H, W) true classes, 0 background, class + 1, 255 left out.
+        target: (H, W) true classes, 0 background, class + 1; :func:`~mmentropy.ops.seeding.confusion.ignore_value`
+            (255 up to 255 classes) is left out.
         thresholds: (S,) increasing.
         num_classes: C, with background.
 
@@ -80,26 +81,61 @@ def seed_histogram(
     >>> seed_histogram(scores, labels=[0], target=target, thresholds=[0.5], num_classes=2).tolist()
     [[[1, 0]], [[0, 1]]]
     """
+    truth, kind, above = _pixels(scores, labels, target, thresholds, num_classes)
+    shape = (num_classes, num_classes - 1, len(thresholds) + 1)
+    index = (truth * shape[1] + kind) * shape[2] + above
+    return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape)
+
+
+def seed_counts(
+    scores: np.ndarray, labels: np.ndarray, target: np.ndarray, thresholds: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """What :func:`seed_curve` needs of :func:`seed_histogram`, without its square of the classes.
+
+    Args:
+        scores, labels, target, thresholds, num_classes: of :func:`seed_histogram`.
+
+    Returns:
+        (3, C, S + 1) int64 counts by the number of thresholds below the best score: pixels of each true class, pixels
+        whose best class it is (none for the background), and pixels for which both hold.
+
+    Raises:
+        ValueError: as :func:`seed_histogram`.
+
+    >>> scores, target = np.array([[[0.9, 0.2]]]), np.array([[1, 0]])
+    >>> seed_counts(scores, labels=[0], target=target, thresholds=[0.5], num_classes=2).tolist()
+    [[[1, 0], [0, 1]], [[0, 0], [1, 1]], [[0, 0], [0, 1]]]
+    """
+    truth, kind, above = _pixels(scores, labels, target, thresholds, num_classes)
+    bins = len(thresholds) + 1
+    same = truth == kind + 1
+    rows = truth, kind + 1, truth[same]
+    levels = above, above, above[same]
+    counts = [np.bincount(row * bins + level, minlength=num_classes * bins) for row, level in zip(rows, levels)]
+    return np.stack(counts).reshape(3, num_classes, bins)
+
+
+def _pixels(
+    scores: np.ndarray, labels: np.ndarray, target: np.ndarray, thresholds: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True class, best class and number of thresholds below the best score of each pixel that counts."""
     scores, target = np.asarray(scores), np.asarray(target)
     labels = np.asarray(labels, np.int64)
     if scores.shape[1:] != target.shape or len(scores) != len(labels):
         raise ValueError(f'scores {scores.shape}, {len(labels)} labels and target {target.shape} do not fit')
     if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes - 1):
         raise ValueError(f'labels {labels.tolist()} must lie in 0 … {num_classes - 2}')
-    valid = target != IGNORE
+    ignore = ignore_value(num_classes)
+    valid = target != ignore
     if valid.any() and target[valid].max() >= num_classes:
-        raise ValueError(f'the target holds {int(target[valid].max())}; classes are 0 … {num_classes - 1} or {IGNORE}')
-    shape = (num_classes, num_classes - 1, len(thresholds) + 1)
+        raise ValueError(f'the target holds {int(target[valid].max())}; classes are 0 … {num_classes - 1} or {ignore}')
     truth = target[valid].astype(np.int64)
-    if len(labels):
-        flat = scores[:, valid]
-        best = flat.argmax(axis=0)
-        above = np.searchsorted(thresholds, flat[best, np.arange(len(best))], side='left')
-        kind = labels[best]
-    else:
-        above = kind = np.zeros_like(truth)
-    index = (truth * shape[1] + kind) * shape[2] + above
-    return np.bincount(index, minlength=int(np.prod(shape))).reshape(shape)
+    if not len(labels):
+        return truth, np.zeros_like(truth), np.zeros_like(truth)
+    flat = scores[:, valid]
+    best = flat.argmax(axis=0)
+    above = np.searchsorted(thresholds, flat[best, np.arange(len(best))], side='left')
+    return truth, labels[best], above
 
 
 def seed_curve(histogram: np.ndarray, thresholds: np.ndarray) -> SeedCurve:
@@ -112,16 +148,28 @@ def seed_curve(histogram: np.ndarray, thresholds: np.ndarray) -> SeedCurve:
     >>> seed_curve(np.array([[[1, 0]], [[1, 1]]]), thresholds=np.array([0.5])).iou.tolist()
     [[0.5, 0.5]]
     """
+    best = np.concatenate([np.zeros_like(histogram[0, :1]), histogram.sum(axis=0)])
+    classes = np.arange(histogram.shape[1])
+    both = np.concatenate([np.zeros_like(histogram[0, :1]), histogram[classes + 1, classes]])
+    return curve_of_counts(np.stack([histogram.sum(axis=1), best, both]), thresholds)
+
+
+def curve_of_counts(counts: np.ndarray, thresholds: np.ndarray) -> SeedCurve:
+    """:func:`seed_curve` from the sum of :func:`seed_counts` over the images.
+
+    >>> counts = np.array([[[1, 0], [0, 1]], [[0, 0], [1, 1]], [[0, 0], [0, 1]]])
+    >>> curve_of_counts(counts, thresholds=np.array([0.5])).miou.tolist()
+    [1.0]
+    """
     thresholds = np.asarray(thresholds, np.float64)
-    if histogram.shape[-1] != len(thresholds) + 1:
-        raise ValueError(f'the histogram has {histogram.shape[-1]} bins, {len(thresholds)} thresholds need one more')
-    # at[t, k, s]: pixels of true class t called k at threshold s
-    at = histogram[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:]
-    truth = histogram.sum(axis=(1, 2))
-    background = truth[:, None] - at.sum(axis=1)
-    called = np.concatenate([background.sum(axis=0)[None], at.sum(axis=0)]).T.astype(np.float64)
-    classes = np.arange(at.shape[1])
-    hit = np.concatenate([background[:1], at[classes + 1, classes]]).T.astype(np.float64)
+    if counts.shape[-1] != len(thresholds) + 1:
+        raise ValueError(f'the histogram has {counts.shape[-1]} bins, {len(thresholds)} thresholds need one more')
+    # (C, S) each: pixels above threshold s of true class c, those whose best class c is, and those of both
+    of_truth, called, hit = counts[..., ::-1].cumsum(axis=-1)[..., ::-1][..., 1:].astype(np.float64)
+    truth = counts[0].sum(axis=-1)
+    called[0] = (truth[:, None] - of_truth).sum(axis=0)
+    hit[0] = truth[0] - of_truth[0]
+    called, hit = called.T, hit.T
     with np.errstate(invalid='ignore', divide='ignore'):
         iou = hit / (called + truth - hit)
         precision, recall = hit / called, hit / truth
@@ -139,7 +187,7 @@ def dataset_curve(
     >>> dataset_curve([image], thresholds=np.array([0.1, 0.5]), num_classes=2).best
     (0.5, 1.0)
     """
-    total = np.zeros((num_classes, num_classes - 1, len(thresholds) + 1), np.int64)
+    total = np.zeros((3, num_classes, len(thresholds) + 1), np.int64)
     for scores, labels, target in images:
-        total += seed_histogram(scores, labels, target, np.asarray(thresholds), num_classes)
-    return seed_curve(total, thresholds)
+        total += seed_counts(scores, labels, target, np.asarray(thresholds), num_classes)
+    return curve_of_counts(total, thresholds)

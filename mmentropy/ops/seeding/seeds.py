@@ -7,7 +7,7 @@ import numpy as np
 
 from mmentropy.ops.mapping.scaling import resize_map
 
-from .confusion import IGNORE
+from .confusion import ignore_value, label_type
 
 #: SEC's and DSRG's cue resolution for 321² inputs at stride 8.
 CUE_SIZE = (41, 41)
@@ -113,47 +113,59 @@ def saliency_background(saliency: np.ndarray, power: float = 1.0) -> np.ndarray:
     return (1 - saliency) ** np.float32(power)
 
 
-def seed_map(scores: np.ndarray, labels: np.ndarray, background: np.ndarray) -> np.ndarray:
+def seed_map(scores: np.ndarray, labels: np.ndarray, background: np.ndarray, num_classes: int = 255) -> np.ndarray:
     """Hard seeds: the best class where it beats the background, else 0.
 
     Args:
         scores: (K, H, W) in [0, 1].
         labels: (K,) classes from 0.
         background: (H, W) score of the background; it wins ties.
+        num_classes: C of the set, with background, which decides the type.
 
     Returns:
-        (H, W) uint8: 0 background, class + 1.
+        (H, W) of :func:`~mmentropy.ops.seeding.confusion.label_type`: 0 background, class + 1.
+
+    Raises:
+        ValueError: for a label that is no class of the set.
 
     >>> seed_map(np.array([[[0.9, 0.1]]]), labels=np.array([3]), background=np.array([[0.5, 0.5]])).tolist()
     [[4, 0]]
     """
     stacked = np.concatenate([background[None], scores])
-    lookup = np.concatenate([[0], np.asarray(labels, np.int64) + 1]).astype(np.uint8)
-    return lookup[stacked.argmax(axis=0)]
+    lookup = np.concatenate([[0], np.asarray(labels, np.int64) + 1])
+    if lookup.max() >= num_classes or lookup.min() < 0:
+        raise ValueError(f'labels {np.asarray(labels).tolist()} must lie in 0 … {num_classes - 2}')
+    return lookup.astype(label_type(num_classes))[stacked.argmax(axis=0)]
 
 
 def confident_map(
-    scores: np.ndarray, labels: np.ndarray, bg_threshold: float = 0.05, fg_threshold: float = 0.30
+    scores: np.ndarray,
+    labels: np.ndarray,
+    bg_threshold: float = 0.05,
+    fg_threshold: float = 0.30,
+    num_classes: int = 255,
 ) -> np.ndarray:
-    """IRN's band: a class above the upper threshold, background below the lower one, 255 between.
+    """IRN's band: a class above the upper threshold, background below the lower one, left out between.
 
     Args:
         scores: (K, H, W) in [0, 1].
         labels: (K,) classes from 0.
         bg_threshold: everything whose best score is at most this is background.
         fg_threshold: a best score above this is its class.
+        num_classes: C of the set, with background.
 
     Returns:
-        (H, W) uint8.
+        (H, W) of :func:`~mmentropy.ops.seeding.confusion.label_type`; what is left out is its
+        :func:`~mmentropy.ops.seeding.confusion.ignore_value`.
 
     >>> confident_map(np.array([[[0.9, 0.1, 0.0]]]), labels=np.array([3])).tolist()
     [[4, 255, 0]]
     """
     if bg_threshold > fg_threshold:
         raise ValueError(f'the band is upside down: bg_threshold {bg_threshold} > fg_threshold {fg_threshold}')
-    hard = seed_map(scores, labels, constant_background(scores, fg_threshold))
+    hard = seed_map(scores, labels, constant_background(scores, fg_threshold), num_classes)
     best = scores.max(axis=0) if len(scores) else np.zeros(np.shape(scores)[1:], np.float32)
-    hard[(hard == 0) & (best > bg_threshold)] = IGNORE
+    hard[(hard == 0) & (best > bg_threshold)] = ignore_value(num_classes)
     return hard
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix
+from mmentropy.ops.seeding.confusion import class_iou, confusion_matrix, ignore_value, label_type
 
 
 def test_counts_pixel_by_pixel():
@@ -36,3 +36,20 @@ def test_bad_input():
         confusion_matrix(np.zeros((2, 2)), np.zeros((2, 3)), 2)
     with pytest.raises(ValueError, match='a map holds class 2; classes are 0 … 1 or 255'):
         confusion_matrix(np.full((2, 2), 2), np.zeros((2, 2)), 2)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'kind', 'ignore'), [(2, 'uint8', 255), (255, 'uint8', 255), (256, 'uint16', 65535)]
+)
+def test_the_highest_value_of_a_type_is_no_class(classes, kind, ignore):
+    assert label_type(classes) == kind
+    assert ignore_value(classes) == ignore
+    assert classes - 1 < ignore
+
+
+def test_three_hundred_classes():
+    counts = confusion_matrix(np.array([[255, 299, 65535]]), np.array([[255, 65535, 299]]), 300)
+    assert counts.sum() == 2
+    assert (counts[255, 255], counts[299, 0]) == (1, 1)
+    with pytest.raises(ValueError, match='70000 classes; a class map holds up to 65535'):
+        label_type(70_000)

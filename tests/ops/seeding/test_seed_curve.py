@@ -6,7 +6,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmentropy.ops.seeding.seed_curve import dataset_curve, power_threshold, seed_curve, seed_histogram
+from mmentropy.ops.seeding.seed_curve import (
+    curve_of_counts,
+    dataset_curve,
+    power_threshold,
+    seed_counts,
+    seed_curve,
+    seed_histogram,
+)
 
 CLASSES = 5
 
@@ -48,6 +55,30 @@ def test_equals_rereading():
             assert curve.miou[s] == pytest.approx(np.nanmean(iou))
     best = curve.miou.argmax()
     assert curve.best == (thresholds[best], curve.miou[best])
+
+
+def test_small_counts_are_sums_of_the_histogram():
+    thresholds = np.array([0, 0.33, 0.5, 1])
+    whole, small = 0, 0
+    for scores, labels, target in data(seed=3):
+        whole = whole + seed_histogram(scores, labels, target, thresholds, CLASSES)
+        small = small + seed_counts(scores, labels, target, thresholds, CLASSES)
+    np.testing.assert_array_equal(small[0], whole.sum(axis=1))
+    np.testing.assert_array_equal(small[1, 1:], whole.sum(axis=0))
+    np.testing.assert_array_equal(small[2, 1:], [whole[k + 1, k] for k in range(CLASSES - 1)])
+    assert (small[1:, 0] == 0).all()
+    for one, other in zip(seed_curve(whole, thresholds), curve_of_counts(small, thresholds)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_three_hundred_classes():
+    """255 is a class there, and 65535 what is left out."""
+    scores, target = np.array([[[0.9, 0.8, 0.2]]]), np.array([[255, 65535, 0]])
+    counts = seed_counts(scores, np.array([254]), target, np.array([0.5]), 301)
+    assert counts.shape == (3, 301, 2)
+    assert counts[0].sum() == 2
+    curve = curve_of_counts(counts, np.array([0.5]))
+    assert (curve.iou[0, 0], curve.iou[0, 255]) == (1, 1)
 
 
 def test_worked_example():

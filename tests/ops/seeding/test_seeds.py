@@ -100,3 +100,13 @@ def test_cues_have_the_usual_grid():
     cues = dsrg_cues(rng.uniform(size=(1, 20, 30)), np.array([19]), rng.uniform(size=(20, 30)))
     assert cues.shape == (21, 41, 41)
     assert cues.sum(axis=0).max() == 1
+
+
+def test_more_classes_than_a_byte_holds():
+    labels = np.array([254, 298])
+    wide = seed_map(SCORES, labels, constant_background(SCORES, 0.2), num_classes=300)
+    assert wide.dtype == np.uint16
+    assert wide.tolist() == [[299, 255, 0]]
+    assert confident_map(SCORES, labels, 0.05, 0.4, num_classes=300).tolist() == [[65535, 255, 65535]]
+    with pytest.raises(ValueError, match=r'labels \[254, 298\] must lie in 0 … 253'):
+        seed_map(SCORES, labels, constant_background(SCORES, 0.2))

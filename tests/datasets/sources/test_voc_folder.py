@@ -3,11 +3,21 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmentropy.segmentation import VOCFolder
+from mmentropy.datasets.preparing.voc_export import export_voc
+from mmentropy.datasets.sources import VOCFolder
+
+
+@pytest.fixture(scope='module')
+def voc(tmp_path_factory) -> VOCFolder:
+    root = tmp_path_factory.mktemp('data') / 'VOC2012'
+    export_voc(root, 10, 4, image_size=64, seed=1)
+    return VOCFolder(str(root), num_classes=5)
 
 
 def test_what_was_exported_is_read(voc):
@@ -47,3 +57,11 @@ def test_what_is_wrong_is_told(voc, tmp_path):
     Image.fromarray(np.array([[21]], np.uint8)).save(tmp_path / 'SegmentationClass/a.png')
     with pytest.raises(ValueError, match='value 21 is neither in 0–20 nor 255'):
         VOCFolder(str(tmp_path)).mask('a')
+
+
+def test_it_is_what_it_was(voc):
+    """Its part of a stage's hash is the one of earlier versions, and a worker gets the settings alone."""
+    assert voc.identity() == ['train', 5, None]
+    assert voc.classes
+    assert pickle.loads(pickle.dumps(voc)) == voc
+    assert vars(pickle.loads(pickle.dumps(voc))).keys() == {'root', 'split', 'truth', 'num_classes', 'limit'}

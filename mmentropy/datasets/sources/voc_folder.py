@@ -6,19 +6,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from mmentropy.datasets.label_png import read_label_png
 from mmentropy.datasets.readers.parsing import read_rows, read_voc_xml
 from mmentropy.datasets.readers.voc import VOC_CLASSES
-from mmentropy.image_files import read_image
+from mmentropy.registry import SOURCES
 
-from .digests import Digests
-from .files import read_label_png
+from .image_source import ImageSource
 
 
+@SOURCES.register_module()
 @dataclass(frozen=True)
-class VOCFolder:
+class VOCFolder(ImageSource):
     """Lists, images, image labels and, where there are some, true masks.
 
     Args:
@@ -39,15 +41,19 @@ class VOCFolder:
     num_classes: int = 20
     limit: int | None = None
 
-    def ids(self, split: str | None = None) -> list[str]:
-        """The image ids of a list.
+    def keys(self) -> list[str]:
+        """The image ids of the list.
 
         Raises:
             FileNotFoundError: if there is no such list.
         """
-        path = Path(self.root, 'ImageSets/Segmentation', f'{split or self.split}.txt')
+        path = Path(self.root, 'ImageSets/Segmentation', f'{self.split}.txt')
         rows = read_rows(str(path), 1, None, 'one image id', f'{self.root} must have the layout of VOC2012')
-        return [key for _, (key,) in rows][: self.limit]
+        return [key for _, (key,) in rows]
+
+    def identity(self) -> list[Any]:
+        """List and classes; the layout that every earlier run had goes without a name."""
+        return [self.split, self.num_classes, self.limit]
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -58,17 +64,13 @@ class VOCFolder:
         """Of the JPEG."""
         return Path(self.root, 'JPEGImages', f'{key}.jpg')
 
-    def image(self, key: str) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, as stored, as the masks are; raises as :func:`mmentropy.image_files.read_image`."""
-        return read_image(self.image_path(key), exif=False)
-
     def labels(self, key: str) -> np.ndarray:
         """(K,) int64 classes from 0 in the image, difficult objects included.
 
         Raises:
             ValueError: if there is none, or one is not among the classes.
         """
-        path = Path(self.root, 'Annotations', f'{key}.xml')
+        path = self.labels_from(key)
         if not path.is_file():
             raise ValueError(f'{path}: no annotation, so the image has no label')
         _, objects = read_voc_xml(str(path))
@@ -80,15 +82,15 @@ class VOCFolder:
             raise ValueError(f'{path}: no object, so the image has no label; take it off the list')
         return np.array(sorted(self.classes.index(name) for name in names), np.int64)
 
-    def label_digest(self, key: str, digests: Digests) -> str:
-        """Hash of what :meth:`labels` reads."""
-        return digests.of(Path(self.root, 'Annotations', f'{key}.xml'))
+    def labels_from(self, key: str) -> Path:
+        """The annotation."""
+        return Path(self.root, 'Annotations', f'{key}.xml')
 
-    def mask_path(self, key: str) -> Path:
-        """Of the true mask, whether there is one or not."""
+    def truth_from(self, key: str) -> Path:
+        """The true mask, whether there is one or not."""
         return Path(self.root, self.truth, f'{key}.png')
 
     def mask(self, key: str, size: tuple[int, int] | None = None) -> np.ndarray | None:
         """(H, W) uint8 true classes, 255 left out; None if the set has no mask of this image."""
-        path = self.mask_path(key)
+        path = self.truth_from(key)
         return read_label_png(path, self.num_classes + 1, size) if path.is_file() else None
