@@ -27,6 +27,7 @@ WITHOUT = {
     'DiskFullError': 'an exception without anything of its own',
     'Explainer': 'an abstract base; CAM is one',
     'GradientExplainer': 'an abstract base; GradCAM is one',
+    'ImageSource': 'an abstract base; VOCFolder is one',
     'AttentionExplainer': 'an abstract base; GradAttention is one',
     'MapStage': 'an abstract base; ClassMaps is one',
     'Refiner': 'an abstract base; CrfRefine is one',

@@ -318,8 +318,8 @@ def registered(name: str) -> Any:
     if scope == 'mmentropy':
         candidates = ours
     else:
-        # The stages of a pipeline config have no prefix: no host reads them.
-        candidates = [*hosts, registry.STAGES, registry.EXPLAINERS]
+        # The stages and the data of a pipeline config have no prefix: no host reads them.
+        candidates = [*hosts, registry.STAGES, registry.SOURCES, registry.EXPLAINERS]
     for candidate in candidates:
         candidate.import_from_location()
         if bare in candidate.module_dict:
@@ -392,7 +392,7 @@ def test_python_blocks_are_right(page, sandbox, monkeypatch):
                 assert not extra, f'{block.name}: {kind} takes no {sorted(extra)}'
         base = '' if re.search(r'^_base_ =', block.text, re.M) else "_base_ = './resnet50_cub.py'\n"
         if '_base_' in block.text:
-            folder = 'voc' if 'stages' in block.text else 'wsol'
+            folder = 'voc' if 'stages' in block.text or '_seg.py' in block.text else 'wsol'
             path = sandbox / f'configs/{folder}/page_{abs(hash(page))}_{number}.py'
             path.write_text(base + block.text)
             if folder == 'voc':
