@@ -37,6 +37,8 @@ from mmentropy.datasets import (
 from mmentropy.datasets.label_png import read_label_png
 from mmentropy.datasets.readers.parsing import read_voc_xml
 from mmentropy.datasets.readers.wsol_metadata import read_metadata
+from mmentropy.datasets.sources.coco_index import read_coco
+from mmentropy.datasets.sources.labelled_images import read_table
 from mmentropy.datasets.transforms.sample_loading import BadSampleError, LoadLocalizationMasks, load_sample
 from mmentropy.engine.checkpoint import latest_whole, read_meta
 from mmentropy.engine.run_settings import read_settings
@@ -95,6 +97,12 @@ def mask_metadata(folder: Path) -> None:
     metadata(folder)
     worlds.text(folder / 'image_sizes.txt', '')
     worlds.text(folder / 'localization.txt', 'a/x, y.jpg,m_1.png,ignore.png', 'a/x, y.jpg,m_2.png,', 'b.jpg,m.png,')
+
+
+def coco_masks(folder: Path) -> list[np.ndarray]:
+    """Every mask of an instances file."""
+    index = read_coco(folder / 'annotations/instances_train2017.json')
+    return [index.mask(key) for key in index.images]
 
 
 def content(name: str, data: bytes | str) -> Callable[[Path], None]:
@@ -310,6 +318,12 @@ CASES: dict[str, Case] = {
         lambda folder: metadata(folder / 'train') if (folder / 'train').mkdir(exist_ok=True) is None else None,
         lambda folder: WSOLMetadataDataset(str(folder), 'train', metadata_root=str(folder)).get_data_info(0),
         ('train/class_labels.txt', 'train/image_sizes.txt', 'train/localization.txt'),
+    ),
+    'coco instances': Case(worlds.coco, coco_masks, ('annotations/instances_train2017.json',)),
+    'table of labels': Case(
+        content('labels.csv', 'image,label,split\na.jpg,cat;dog,train\n"b, c.jpg",cat,val\n'),
+        lambda folder: read_table(folder / 'labels.csv'),
+        ('labels.csv',),
     ),
     'voc xml': Case(
         lambda folder: worlds.voc_xml(folder / 'a.xml', 40, 30, ('dog', 1, 2, 30, 20)),

@@ -157,6 +157,15 @@ def test_a_bad_image_costs_one_sentence(voc, foreign, tmp_path):
     assert told[1].endswith(f"labels.csv:3: '{keys[1]}.jpg' has no label")
 
 
+def test_options_of_the_data(voc, tmp_path):
+    """``--cfg-options data.…`` and ``--data-root`` know what the layout takes."""
+    config = tiny_config(tmp_path, as_table(voc, tmp_path / 'data').settings())
+    pipeline = SeedPipeline.from_config(config, tmp_path / 'run', {'data.limit': 2, 'data.root': 'other'}, device='cpu')
+    assert (pipeline.ctx.data.limit, pipeline.ctx.data.root) == (2, 'other')
+    with pytest.raises(ValueError, match=r'there is no setting data\.truth; data has .*labels_file'):
+        SeedPipeline.from_config(config, tmp_path / 'run', {'data.truth': 'x'}, device='cpu')
+
+
 TRAINING = {'train_dataloader.num_workers': 0, 'train_dataloader.persistent_workers': False}
 NARROW = {'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8}
 
@@ -164,7 +173,7 @@ NARROW = {'model.backbone.base_channels': 8, 'model.backbone.stem_channels': 8}
 def tiny_config(folder: Path, data: dict, **more) -> Path:
     """From labels to a tested segmenter, each stage as short as it can be."""
     configs = ROOT / 'configs/voc'
-    classify = {'train_cfg.max_epochs': 1, 'train_dataloader.batch_size': 5, **NARROW, **TRAINING}
+    classify = {'train_cfg.max_epochs': 2, 'train_dataloader.batch_size': 5, **NARROW, **TRAINING}
     segment = {'train_cfg.max_iters': 2, 'train_dataloader.batch_size': 2, 'default_hooks.checkpoint.interval': 1}
     segment |= {**TRAINING, 'model.decode_head.in_channels': [8, 64], **NARROW}
     stages = dict(

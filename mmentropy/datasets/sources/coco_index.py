@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmentropy.image_files import MAX_PIXELS
 from mmentropy.ops.polygons import fill_polygon
 from mmentropy.ops.run_lengths import decode_runs, expand_runs
 from mmentropy.safe_files import load_json, write_whole
@@ -177,42 +178,70 @@ def index_coco(content: dict[str, Any], path: Path) -> CocoIndex:
         if not isinstance(content.get(name), list):
             raise ValueError(f'{path}: no list {name!r} in it; COCO files have images, annotations and categories')
     try:
-        return _index(content, path)
+        categories = _categories(content['categories'], path)
+        of_image: dict[int, list] = {_number(one, 'id', path): [] for one in content['images']}
+        if len(of_image) < len(content['images']):
+            raise ValueError(f'{path}: two images have one id')
+        _group(content['annotations'], list(categories), of_image, path)
+        return _index(content['images'], categories, of_image, path)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f'{path}: an entry is not as in COCO ({type(error).__name__}: {error})') from None
 
 
-def _index(content: dict[str, Any], path: Path) -> CocoIndex:
-    categories = {int(one['id']): str(one['name']) for one in content['categories']}
-    names = [categories[number] for number in sorted(categories)]
-    if len(categories) < len(content['categories']) or len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1) if len(set(names)) < len(names) else 'an id'
-        raise ValueError(f'{path}: {twice!r} stands twice among the categories')
+def _number(entry: dict[str, Any], name: str, path: Path) -> int:
+    """A whole number of an entry."""
+    value = entry[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f'{path}: {name} is a whole number from 0, found {value!r}')
+    return value
+
+
+def _categories(entries: list[dict[str, Any]], path: Path) -> dict[int, str]:
+    """Id → name, by increasing id."""
+    ids = [_number(one, 'id', path) for one in entries]
+    names = [str(one['name']) for one in entries]
+    for values in (names, ids):
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise ValueError(f'{path}: {twice!r} stands twice among the categories')
     if not names:
         raise ValueError(f'{path}: no category in it')
-    place = {number: label for label, number in enumerate(sorted(categories))}
-    of_image: dict[int, list[tuple[int, int, Any]]] = {int(one['id']): [] for one in content['images']}
-    if len(of_image) < len(content['images']):
-        raise ValueError(f'{path}: two images have one id')
-    for one in content['annotations']:
+    return dict(sorted(zip(ids, names)))
+
+
+def _group(entries: list[dict[str, Any]], categories: list[int], of_image: dict[int, list], path: Path) -> None:
+    """Append every annotation to its image's: class, whether it is a crowd, segmentation."""
+    label_of = {number: label for label, number in enumerate(categories)}
+    for one in entries:
+        category, image = one['category_id'], one['image_id']
         name = f'{path}: annotation {one.get("id", "without id")}'
-        if one['category_id'] not in place:
-            raise ValueError(
-                f'{name} is of category {one["category_id"]}, which is none of the {len(names)} categories'
-            )
-        if one['image_id'] not in of_image:
-            raise ValueError(f'{name} is of image {one["image_id"]}, which is not in the file')
-        of_image[one['image_id']].append((place[one['category_id']], int(one.get('iscrowd', 0)), one['segmentation']))
+        if category not in label_of:
+            raise ValueError(f'{name} is of category {category}, which is none of the {len(categories)} categories')
+        if image not in of_image:
+            raise ValueError(f'{name} is of image {image}, which is not in the file')
+        of_image[image].append((label_of[category], bool(one.get('iscrowd')), one['segmentation']))
+
+
+def _index(
+    entries: list[dict[str, Any]], categories: dict[int, str], of_image: dict[int, list], path: Path
+) -> CocoIndex:
+    """Images by the names of their files, and the text of their annotations end to end."""
     images: dict[str, CocoImage] = {}
     parts, start = [], 0
-    for one in sorted(content['images'], key=lambda one: str(one['file_name'])):
-        key = key_of(str(one['file_name']))
+    for one in sorted(entries, key=lambda one: str(one['file_name'])):
+        file, own = str(one['file_name']), of_image[one['id']]
+        try:
+            key = key_of(file)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from None
         if key in images:
-            raise ValueError(f'{path}: {one["file_name"]!r} and {images[key].file!r} would both be called {key!r}')
-        own = of_image[one['id']]
+            raise ValueError(f'{path}: {file!r} and {images[key].file!r} would both be called {key!r}')
         parts.append(json.dumps(own, separators=(',', ':')).encode())
+        size = _number(one, 'height', path), _number(one, 'width', path)
+        if not 0 < size[0] * size[1] <= MAX_PIXELS:
+            raise ValueError(f'{path}: {file!r} has {size[1]}×{size[0]} pixels')
         labels = tuple(sorted({label for label, _, _ in own}))
-        size = int(one['height']), int(one['width'])
-        images[key] = CocoImage(str(one['file_name']), one['id'], size, labels, start, start := start + len(parts[-1]))
+        images[key] = CocoImage(file, one['id'], size, labels, start, start + len(parts[-1]))
+        start += len(parts[-1])
     segments = np.frombuffer(b''.join(parts), np.uint8)
-    return CocoIndex(path, tuple(names), tuple(sorted(categories)), images, segments)
+    return CocoIndex(path, tuple(categories.values()), tuple(categories), images, segments)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mmentropy.datasets.readers.parsing import read_text
 from mmentropy.image_files import read_image
 from mmentropy.registry import SOURCES
 
@@ -179,8 +180,6 @@ def read_classes(classes: str | Sequence[str], root: str) -> tuple[str, ...]:
     >>> read_classes('names.txt', root='.')
     ('cat', 'small dog')
     """
-    from mmentropy.datasets.readers.parsing import read_text
-
     where = 'classes'
     if isinstance(classes, str):
         where = str(Path(root, classes))

@@ -169,7 +169,7 @@ def read_table(path: Path) -> list[Row]:
         head = [name.strip() for name in next(lines, [])]
         if not {'image', 'label'} <= set(head) or len(set(head)) < len(head):
             raise ValueError(f'{path}:1: found the columns {head}; a table has image and label, and split if needed')
-        rows = [_row(dict(zip(head, fields)), f'{path}:{lines.line_num}', lines.line_num) for fields in lines if fields]
+        rows = [_row(head, fields, f'{path}:{lines.line_num}', lines.line_num) for fields in lines if fields]
     except csv.Error as error:
         raise ValueError(f'{path}:{lines.line_num}: no row of a CSV file ({error})') from None
     if not rows:
@@ -177,8 +177,12 @@ def read_table(path: Path) -> list[Row]:
     return rows
 
 
-def _row(cells: dict[str, str], where: str, line: int) -> Row:
-    image, names = cells.get('image', '').strip(), [name.strip() for name in cells.get('label', '').split(';')]
+def _row(head: list[str], fields: list[str], where: str, line: int) -> Row:
+    if len(fields) != len(head):
+        told = f'{len(fields)} columns, the first line has {len(head)}'
+        raise ValueError(f'{where}: {told}; a name with a comma stands in double quotes')
+    cells = {name: cell.strip() for name, cell in zip(head, fields)}
+    image, names = cells['image'], [name.strip() for name in cells['label'].split(';')]
     if not image:
         raise ValueError(f'{where}: the row names no image')
     names = [] if names == [''] else names
@@ -187,4 +191,4 @@ def _row(cells: dict[str, str], where: str, line: int) -> Row:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f'{where}: {image!r} has the label {twice!r} twice')
-    return Row(line, image, tuple(names), cells.get('split', '').strip())
+    return Row(line, image, tuple(names), cells.get('split', ''))

@@ -68,6 +68,11 @@ def test_a_table_without_splits(tmp_path):
         ('a.jpg,cat\n', r"labels\.csv:1: found the columns \['a\.jpg', 'cat'\]; a table has image and label"),
         ('image,label\n', r'labels\.csv: no image in it'),
         ('', r'labels\.csv:1: found the columns \[\]'),
+        (
+            'image,label\na,b.jpg,cat\n',
+            r'labels\.csv:2: 3 columns, the first line has 2; a name with a comma stands in',
+        ),
+        ('image,label\na.jpg\n', r'labels\.csv:2: 1 columns, the first line has 2'),
         ('image,label\n,cat\n', r'labels\.csv:2: the row names no image'),
         ('image,label\na.jpg,cat;;dog\n', r"labels\.csv:2: 'a\.jpg' has an empty label between two semicolons"),
         ('image,label\na.jpg,cat;cat\n', r"labels\.csv:2: 'a\.jpg' has the label 'cat' twice"),

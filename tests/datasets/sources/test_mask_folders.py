@@ -65,8 +65,8 @@ def test_what_is_wrong_is_told(ade, tmp_path):
         ade.mask('a')
     with pytest.raises(ValueError, match="no image 'c' in it"):
         ade.image_path('c')
+    with pytest.raises(FileNotFoundError, match=r'objectInfo150\.txt does not exist; it names the classes'):
+        MaskFolders(str(tmp_path)).labels('hall__b')
     (tmp_path / 'images/training/a.png').write_bytes(b'')
     with pytest.raises(ValueError, match=r"'a\.png' and 'a\.jpg' would both be called 'a'"):
         MaskFolders(str(tmp_path), class_names='names.txt').ids()
-    with pytest.raises(FileNotFoundError, match=r'objectInfo150\.txt does not exist; it names the classes'):
-        MaskFolders(str(tmp_path)).labels('hall__b')
