@@ -49,7 +49,7 @@ def test_basenames_are_unique():
 
 
 def test_pipelines_are_told_by_their_names():
-    assert len(PIPELINES) == 17
+    assert len(PIPELINES) == 18
     assert [path for path in CONFIGS if 'stages' in Config.fromfile(str(path))] == PIPELINES
 
 
