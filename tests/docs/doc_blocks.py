@@ -16,8 +16,12 @@ SHELL = ('bash', 'sh', 'shell', 'console')
 RUN_MARK = '<!-- test: run -->'
 #: Above a block that the reader is told to save under this path.
 FILE_MARK = re.compile(r'<!-- test: file (\S+) -->$')
-#: A command in the middle of a sentence.
-INLINE = re.compile(r'(?<!`)`((?:python|make|pip|pre-commit) [^`\n]+)`(?!`)')
+#: What stands between single backticks, a line break of the page inside it or not.
+SPAN = re.compile(r'(?<!`)`((?:[^`\n]|\n(?!\n))+)`(?!`)')
+#: How a command begins in the middle of a sentence: with its name and words, or a script that is only named.
+INLINE = re.compile(
+    r'(python|make|pip|pre-commit|mmentropy|mim|torchrun)\s+\S|(tools|benchmarks|docs)/[\w/]+\.(py|sh)\b'
+)
 
 
 @dataclass
@@ -30,6 +34,8 @@ class Block:
     text: str
     runs: bool = False
     file: str = ''
+    #: In the middle of a sentence, which names what it is about and may leave out the rest.
+    inline: bool = False
 
     @property
     def name(self) -> str:
@@ -67,13 +73,19 @@ def blocks() -> Iterator[Block]:
             )
 
 
-def inline_commands() -> Iterator[Block]:
-    """Commands in the middle of a sentence, as blocks of one line; what is only named (``make test``) is one, too."""
+def spans() -> Iterator[tuple[str, int, str]]:
+    """Page, line and text of whatever stands between single backticks outside of fenced blocks."""
     for path in pages():
         text = FENCE.sub(lambda match: '\n' * match[0].count('\n'), path.read_text(encoding='utf-8'))
-        for match in INLINE.finditer(text):
-            line = text.count('\n', 0, match.start()) + 1
-            yield Block(str(path.relative_to(ROOT)), line, 'bash', match[1].replace('…', ''))
+        for match in SPAN.finditer(text):
+            yield str(path.relative_to(ROOT)), text.count('\n', 0, match.start()) + 1, ' '.join(match[1].split())
+
+
+def inline_commands() -> Iterator[Block]:
+    """Commands in the middle of a sentence, as blocks of one line; what is only named (``make test``) is one, too."""
+    for page, line, text in spans():
+        if INLINE.match(text):
+            yield Block(page, line, 'bash', text.replace('…', ''), inline=True)
 
 
 def files_of() -> list[tuple[str, str]]:

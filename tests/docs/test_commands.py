@@ -3,7 +3,8 @@
 
 Blocks that the page marks are executed as they stand. Of the others, which need data, a GPU or hours, everything that
 can be known without running is checked: the tool's own parser accepts the arguments, configs load with the overrides,
-``make`` knows the targets, extras exist. A command of a kind that is not known here fails the test.
+``make`` knows the targets, extras exist. A command of a kind that is not known here fails the test. What stands in the
+middle of a sentence may leave out what a tool requires; what it does say is held to the same.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import pytest
 import setuptools
-from doc_blocks import ROOT, Block, Command, blocks, commands, inline_commands, is_shell
+from doc_blocks import ROOT, Block, Command, blocks, commands, inline_commands, is_shell, spans
 from mmengine.config import Config
 
 from mmentropy.commands.dispatch import COMMANDS, further_commands
@@ -36,6 +37,8 @@ from mmentropy.segmentation.pipeline import PIPELINE_GROUPS
 PLACEHOLDERS = {'CONFIG', 'CKPT', 'MAPS', 'DIR', 'WORK_DIR', 'PARTITION', 'JOB_NAME', 'MAPS.json'}
 #: Packages beside our own requirements that a page tells the reader to install.
 OTHER_PACKAGES = {'onedl-mim', 'torch', 'torchvision', 'pre-commit', 'pydensecrf2', 'onnxruntime', 'lmdb'}
+#: Pages that put another repository's options beside ours.
+PAGES_FROM_ELSEWHERE = 'docs/howto/from_'
 HOST_KEYS = {'type', '_delete_', '_scope_', 'init_cfg'}
 
 SHELL: dict[str, list[Block]] = defaultdict(list)
@@ -58,13 +61,15 @@ class Parsed(BaseException):
         self.arguments = arguments
 
 
-def parsed_by(script: Path, words: list[str], monkeypatch) -> argparse.Namespace:
-    """What the script's own argparse makes of the words; the script stops there."""
+def parsed_by(script: Path, words: list[str], monkeypatch, partly: bool = False) -> argparse.Namespace:
+    """What the script's own argparse makes of the words, ``partly``: nothing is required; the script stops there."""
     assert script.is_file(), f'there is no {script.name}'
     assert 'parse_args' in script.read_text(), f'{script.name} reads no arguments: it would run'
     original = argparse.ArgumentParser.parse_args
 
     def parse(self, args=None, namespace=None):
+        if partly:
+            require_nothing(self)
         raise Parsed(original(self, args, namespace))
 
     with monkeypatch.context() as patch:
@@ -81,6 +86,13 @@ def parsed_by(script: Path, words: list[str], monkeypatch) -> argparse.Namespace
     pytest.fail(f'{script.name} ran to its end without reading its arguments')
 
 
+def require_nothing(parser: argparse.ArgumentParser) -> None:
+    for action in [*parser._actions, *parser._mutually_exclusive_groups]:
+        action.required = False
+        if not getattr(action, 'option_strings', True):
+            action.nargs = {None: '?', '+': '*'}.get(action.nargs, action.nargs)
+
+
 def named_configs(arguments: argparse.Namespace) -> dict[str, list[Path]]:
     """Option → config files that it names (``NAME=CONFIG`` included)."""
     found = defaultdict(list)
@@ -92,9 +104,9 @@ def named_configs(arguments: argparse.Namespace) -> dict[str, list[Path]]:
     return found
 
 
-def check_tool(script: str, words: list[str], sandbox: Path, monkeypatch) -> None:
+def check_tool(script: str, words: list[str], sandbox: Path, monkeypatch, partly: bool = False) -> None:
     """A Python command line: arguments, configs, overrides."""
-    arguments = parsed_by(sandbox / script, words, monkeypatch)
+    arguments = parsed_by(sandbox / script, words, monkeypatch, partly)
     for option, paths in named_configs(arguments).items():
         options = getattr(arguments, 'eval_options' if option.startswith('eval_config') else 'cfg_options', None)
         for path in paths:
@@ -246,6 +258,25 @@ def check_condition(command: Command, sandbox: Path, monkeypatch) -> None:
     assert command.words[-1] == ']'
 
 
+def check_inline(command: Command, sandbox: Path, monkeypatch) -> bool:
+    """A script or a command of ours that a sentence names, with some of its options; False for a whole command."""
+    first, *words = [word for word in command.words if word != 'python'] or ['']
+    if first == 'mmentropy' and words and words[0] not in ('--help', '--version', 'NAME'):
+        script, _ = {**further_commands(), **COMMANDS}[words[0]]
+        first, *words = f'tools/{script}', *words[1:]
+    elif first == 'mim':
+        assert words[0] in ('train', 'test', 'run')
+        assert {*words[1:]} <= {'mmentropy', 'mmpretrain', 'onedl-mmpretrain'}
+        return True
+    if not re.match(r'(tools|benchmarks|docs)/.', first):
+        return command.words[1:] == ['NAME']
+    if not words:
+        assert (ROOT / first).is_file(), f'there is no {first}'
+    elif first.endswith('.py'):
+        check_tool(first, words, sandbox, monkeypatch, partly=True)
+    return not words or first.endswith('.py')
+
+
 KINDS: dict[str, Callable] = {
     r'python': check_python,
     r'tools/\w+\.sh': check_shell_script,
@@ -273,6 +304,8 @@ def test_commands_are_right(page, sandbox, monkeypatch):
         done = subprocess.run(['bash', '-n'], input=plain, capture_output=True, text=True)
         assert done.returncode == 0, f'{block.name}: {done.stderr}'
         for command in commands(block.text):
+            if block.inline and check_inline(command, sandbox, monkeypatch):
+                continue
             kinds = [check for pattern, check in KINDS.items() if re.fullmatch(pattern, command.words[0])]
             assert kinds, f'{block.name}: {command.words[0]} is a kind of command that no check is written for'
             kinds[0](command, sandbox, monkeypatch)
@@ -404,8 +437,39 @@ def test_python_blocks_are_right(page, sandbox, monkeypatch):
             MODELS.build(cfg.model)
 
 
+def known_options() -> set[str]:
+    """Every option that a script of ours adds to its parser."""
+    files = [path for name in ('tools', 'mmentropy', 'benchmarks', 'docs') for path in (ROOT / name).rglob('*.py')]
+    strings = (re.findall(r"['\"](--[a-z][\w-]*)", path.read_text(encoding='utf-8')) for path in files)
+    return {word for words in strings for word in words}
+
+
+def test_options_that_a_sentence_names_are_there():
+    """`--threshold auto` in a sentence: some script of ours has that option."""
+    known = known_options()
+    ours = [span for span in spans() if not span[0].startswith(PAGES_FROM_ELSEWHERE)]
+    named = [
+        (f'{page}:{line}', word) for page, line, text in ours for word in re.findall(r'(?<!\S)--[a-z][\w-]*', text)
+    ]
+    assert len(named) > 50
+    assert [(where, word) for where, word in named if word not in known] == []
+
+
 def is_class(node: ast.AST) -> bool:
     return isinstance(node, ast.ClassDef)
+
+
+def test_a_sentence_that_names_what_is_not_there_is_found(sandbox, monkeypatch):
+    """The check of half commands refuses what a reader could not type."""
+    for right in ('mmentropy doctor', 'tools/eval_maps.py --threshold auto', 'python docs/make_zoo.py', 'mim run'):
+        assert check_inline(commands(right)[0], sandbox, monkeypatch)
+    assert not check_inline(commands('make test')[0], sandbox, monkeypatch)
+    with pytest.raises(KeyError, match='localise'):
+        check_inline(commands('mmentropy localise')[0], sandbox, monkeypatch)
+    with pytest.raises(AssertionError, match=r'there is no tools/eval\.py'):
+        check_inline(commands('tools/eval.py')[0], sandbox, monkeypatch)
+    with pytest.raises(pytest.fail.Exception, match='refuses'):
+        check_inline(commands('tools/report.py --threshhold 1')[0], sandbox, monkeypatch)
 
 
 def test_nothing_was_overlooked():

@@ -14,12 +14,28 @@ import pytest
 from doc_blocks import FENCE, ROOT, pages
 
 SCRIPT = runpy.run_path(str(ROOT / 'docs/make_images.py'))
-LINK = re.compile(r'!?\[[^\]]*\]\(([^)\s#]+)[^)]*\)')
+LINK = re.compile(r'!?\[[^\]]*\]\(([^)\s#]*)(?:#([^)\s]+))?[^)]*\)')
+HEADING = re.compile(r'^#{1,3} +(.+?) *$', re.M)
 
 
 def pinned(package: str) -> str:
     pins = (ROOT / 'requirements/constraints.txt').read_text()
     return re.search(rf'^{package}==([\d.]+)', pins, re.M)[1]
+
+
+def anchors(text: str) -> set[str]:
+    """What code hosts and the manual make of a page's headings: small letters, hyphens for blanks, no other signs."""
+    found: set[str] = set()
+    for heading in HEADING.findall(FENCE.sub('', text)):
+        shown = re.sub(r'\[([^\]]*)\]\([^)]*\)', r'\1', heading)
+        name = re.sub(r'[^\w\- ]', '', shown.lower()).replace(' ', '-')
+        found.add(next(n for n in (name, *(f'{name}-{i}' for i in range(1, 99))) if n not in found))
+    return found
+
+
+def test_anchors_of_headings():
+    text = '# A `b_c` of d: *e*, 50 %\n```\n# no heading\n```\n## [Same](x.md)\n## Same\n#### deeper than anchors go\n'
+    assert anchors(text) == {'a-b_c-of-d-e-50-', 'same', 'same-1'}
 
 
 @pytest.mark.parametrize('name', SCRIPT['PICTURES'])
@@ -36,13 +52,15 @@ def test_picture_is_what_the_script_draws(name):
 def test_every_picture_is_shown_and_every_link_leads_somewhere():
     shown, broken = set(), []
     for page in pages():
-        for target in LINK.findall(FENCE.sub('', page.read_text(encoding='utf-8'))):
+        for target, anchor in LINK.findall(FENCE.sub('', page.read_text(encoding='utf-8'))):
             if re.match(r'[a-z]+:', target):
                 continue
-            path = (page.parent / target).resolve()
+            path = (page.parent / target).resolve() if target else page
             shown.add(path)
             if not path.exists():
                 broken.append(f'{page.relative_to(ROOT)}: {target}')
+            elif anchor and anchor not in anchors(path.read_text(encoding='utf-8')):
+                broken.append(f'{page.relative_to(ROOT)}: {target}#{anchor}')
     assert not broken
     missing = {path for path in Path(ROOT / 'docs/images').iterdir() if path.resolve() not in shown}
     assert not missing
