@@ -14,6 +14,8 @@ ONEDL = ['onedl-mmengine>=0.10.10', 'onedl-mmcv>=2.3', 'onedl-mmpretrain>=1.3', 
 # The original family, whose last releases need these older partners.
 OPENMMLAB = ['mmengine>=0.10.4', 'mmcv>=2.0,<2.2', 'mmpretrain>=1.2', 'mmsegmentation>=1.2.2']
 OPENMMLAB += ['torch<2.6', 'numpy<2', 'setuptools<81']
+# mmcv without compiled operators: nothing to compile, and all that this package needs.
+OPENMMLAB_LITE = [name.replace('mmcv>', 'mmcv-lite>') for name in OPENMMLAB]
 HOST_GAPS = ['ftfy', 'regex']
 # nbclient and ipykernel run the notebooks, pyyaml reads the metafiles.
 TEST = ['pytest', 'pytest-xdist', 'hypothesis', 'ruff', 'mypy', 'nbclient', 'nbformat', 'ipykernel', 'pyyaml']
@@ -55,6 +57,7 @@ setup(
     extras_require={
         'onedl': ONEDL + HOST_GAPS,
         'openmmlab': OPENMMLAB + HOST_GAPS,
+        'openmmlab-lite': OPENMMLAB_LITE + HOST_GAPS,
         'ray': RAY,
         'explore': EXPLORE,
         'test': TEST + RAY,

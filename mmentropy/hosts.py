@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
+import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from types import ModuleType
 from typing import Any
 
 #: import name -> {distribution: (lowest, below)}: the range of versions that the tests were run with.
 TESTED = {
     'mmengine': {'onedl-mmengine': ('0.10.10', '0.11'), 'mmengine': ('0.10.4', '0.11')},
-    'mmcv': {'onedl-mmcv': ('2.3', '2.4'), 'mmcv': ('2.0', '2.2')},
+    'mmcv': {'onedl-mmcv': ('2.3', '2.4'), 'mmcv': ('2.0', '2.2'), 'mmcv-lite': ('2.0', '2.2')},
     'mmpretrain': {'onedl-mmpretrain': ('1.3', '1.4'), 'mmpretrain': ('1.2', '1.3')},
     'mmseg': {'onedl-mmsegmentation': ('1.4', '1.5'), 'mmsegmentation': ('1.2.2', '1.3')},
 }
@@ -30,6 +32,7 @@ HOST_NOISE = (
     'pkg_resources is deprecated',
     'Deprecated call to `pkg_resources',
     'Importing from timm.models.(layers|helpers|registry) is deprecated',
+    '`TorchScript` support for functional optimizers is deprecated',
 )
 
 
@@ -46,13 +49,74 @@ def require_hosts(*names: str) -> None:
     missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            f'mmentropy needs {", ".join(missing)}, which is not installed: run `pip install "mmentropy[onedl]"` '
-            '(the maintained packages, nothing to compile); for the original ones see docs/howto/package_families.md'
+            f'mmentropy needs {", ".join(missing)}, which is not installed: run `{how_to_install(family())}`; '
+            'docs/howto/package_families.md has both families'
         )
     for name in names:
         if name not in _checked:
             _checked.add(name)
             _warn_if_untested(name)
+
+
+def installed(name: str) -> dict[str, str]:
+    """Distribution → version, of the distributions that give an import name.
+
+    Args:
+        name: an import name of :data:`TESTED`.
+    """
+    there = {}
+    for distribution in TESTED[name]:
+        try:
+            there[distribution] = version(distribution)
+        except PackageNotFoundError:
+            continue
+    return there
+
+
+def family() -> str | None:
+    """``'onedl'`` or ``'openmmlab'``, by what is installed of them; None for nothing, and for some of each."""
+    names = {distribution for name in TESTED for distribution in installed(name)}
+    families = {'onedl' if name.startswith('onedl-') else 'openmmlab' for name in names}
+    return families.pop() if len(families) == 1 else None
+
+
+def how_to_install(which: str | None) -> str:
+    """The command that completes a family; the maintained one where there is none yet.
+
+    >>> how_to_install(None)
+    'pip install "mmentropy[onedl]"'
+    >>> how_to_install('openmmlab')
+    'pip install "mmentropy[openmmlab-lite]"'
+    """
+    return f'pip install "mmentropy[{"openmmlab-lite" if which == "openmmlab" else "onedl"}]"'
+
+
+def stand_in_for_operators() -> None:
+    """Let the original mmsegmentation be imported beside mmcv-lite, which has no compiled operators.
+
+    mmseg imports some of them in whatever it does, and calls them in a few heads and losses that nothing of ours uses.
+    The stand-in has every name; to call one is an ImportError that says what to install. The maintained family needs
+    none.
+    """
+    original = 'mmsegmentation' in installed('mmseg')
+    if original and 'mmcv._ext' not in sys.modules and importlib.util.find_spec('mmcv._ext') is None:
+        sys.modules['mmcv._ext'] = _Operators('mmcv._ext')
+
+
+class _Operators(ModuleType):
+    """A module that has every name but Python's own."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):
+            raise AttributeError(name)
+
+        def missing(*args: Any, **kwargs: Any) -> None:
+            raise ImportError(
+                f"mmcv's compiled operator {name} is called, and mmcv-lite has none: install mmcv with its operators "
+                '(docs/howto/package_families.md)'
+            )
+
+        return missing
 
 
 def quiet_hosts() -> None:
@@ -78,14 +142,11 @@ def _without_debug(print_log: Any) -> Any:
 
 
 def _warn_if_untested(name: str) -> None:
-    for distribution, (lowest, below) in TESTED[name].items():
-        try:
-            installed = version(distribution)
-        except PackageNotFoundError:
-            continue
-        if not release(lowest) <= release(installed) < release(below):
+    for distribution, number in installed(name).items():
+        lowest, below = TESTED[name][distribution]
+        if not release(lowest) <= release(number) < release(below):
             warnings.warn(
-                f'{distribution} {installed} is outside the versions that were tried (>= {lowest}, < {below}); '
+                f'{distribution} {number} is outside the versions that were tried (>= {lowest}, < {below}); '
                 'it may work, and requirements/constraints.txt names the tested set',
                 stacklevel=4,
             )

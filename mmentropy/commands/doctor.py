@@ -10,11 +10,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmentropy import __version__
-from mmentropy.hosts import TESTED
+from mmentropy.hosts import TESTED, family, how_to_install, installed
 
 #: What some tools use where it is there, and for what.
 EXTRAS = {
@@ -87,23 +86,18 @@ def _python() -> Iterator[Finding]:
 def _hosts() -> Iterator[Finding]:
     """The packages below us, of which family, and among the versions that were tried."""
     for name, distributions in TESTED.items():
-        there = {}
-        for distribution in distributions:
-            try:
-                there[distribution] = version(distribution)
-            except PackageNotFoundError:
-                continue
+        there = installed(name)
         told = ', '.join(f'{distribution} {number}' for distribution, number in there.items())
         if not there:
             needed = 'for segmentation' if name == 'mmseg' else ''
-            cure = 'pip install "mmentropy[onedl]"'
+            cure = how_to_install(family())
             yield Finding('hosts', f'{name} is not installed {needed}'.strip(), cure, stops=name != 'mmseg')
         elif len(there) > 1:
-            cure = f'both families write the folder {name}: pip uninstall {" ".join(there)}, then install one'
+            cure = f'all of them write the folder {name}: pip uninstall {" ".join(there)}, then install one'
             yield Finding('hosts', f'two packages for one name: {told}', cure, stops=True)
         elif not _tried(distributions[next(iter(there))], next(iter(there.values()))):
             low, below = distributions[next(iter(there))]
-            cure = f'tried were {low} to below {below}: pip install "mmentropy[onedl]" -c requirements/constraints.txt'
+            cure = f'tried were {low} to below {below}: {how_to_install(family())} takes one of these'
             yield Finding('hosts', told, cure)
         else:
             yield Finding('hosts', told)

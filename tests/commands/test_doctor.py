@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmentropy import hosts
 from mmentropy.commands import doctor
 from mmentropy.commands.doctor import Finding, examine
 
@@ -32,27 +33,25 @@ def test_here_nothing_stops_the_work(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ('installed', 'told', 'stops'),
+    ('there', 'told', 'cure', 'stops'),
     [
-        ({}, 'mmengine is not installed', True),
-        ({'onedl-mmengine': '0.10.12', 'mmengine': '0.10.7'}, 'two packages for one name', True),
-        ({'onedl-mmengine': '0.12.0'}, 'onedl-mmengine 0.12.0', False),
+        ({}, 'mmengine is not installed', 'mmentropy[onedl]', True),
+        ({'mmpretrain': '1.2.0'}, 'mmengine is not installed', 'mmentropy[openmmlab-lite]', True),
+        ({'onedl-mmengine': '0.10.12', 'mmengine': '0.10.7'}, 'two packages for one name', 'pip uninstall', True),
+        ({'onedl-mmengine': '0.12.0'}, 'onedl-mmengine 0.12.0', 'mmentropy[onedl]', False),
     ],
 )
-def test_hosts(installed, told, stops, monkeypatch):
+def test_hosts(there, told, cure, stops, monkeypatch):
     def version(name: str) -> str:
-        if 'mmengine' not in name:
-            name, numbers = 'other', {'other': doctor.TESTED['mmcv']['onedl-mmcv'][0]}
-            return numbers[name]
-        if name not in installed:
-            raise doctor.PackageNotFoundError(name)
-        return installed[name]
+        if name not in there:
+            raise hosts.PackageNotFoundError(name)
+        return there[name]
 
-    monkeypatch.setattr(doctor, 'version', version)
+    monkeypatch.setattr(hosts, 'version', version)
     found = next(doctor._hosts())
     assert told in found.told
+    assert cure in found.cure
     assert found.stops is stops
-    assert 'pip' in found.cure
 
 
 def test_a_part_that_fails_is_a_finding():
