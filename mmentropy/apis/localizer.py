@@ -55,6 +55,9 @@ class Localization:
             between minimum and maximum. See :func:`mmentropy.ops.mapping.scaling.normalize_map`.
         error: why there is nothing, in one sentence; None when all went well.
         ranking: at most five classes, best score first, whichever were asked for.
+        ranking_scores: their probabilities.
+        entropy: (h, w) float32, of the prediction at each location of the maps, in nats; None where neither the reading
+            nor ``keep_entropy`` asks for it, and where there is none.
         grid: where the maps' locations look, in pixels of the image; None is half-pixel.
 
     >>> found = Localization('a.jpg', size=(1, 4), maps=np.array([[[0.0, 1.0, 2.0, 4.0]]]), threshold=0.4)
@@ -73,6 +76,8 @@ class Localization:
     normalize: str = 'max'
     error: str | None = None
     ranking: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    ranking_scores: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    entropy: np.ndarray | None = None
     grid: MapGrid | None = HALF_PIXEL
 
     def upsampled(self, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -120,7 +125,7 @@ class Localizer:
         tokenizer: vocabulary of its text tower, see :class:`~mmentropy.engine.clip_tokenizer.ClipTokenizer`.
         templates: texts with ``{}`` for the name of a class.
         **options: of every map method: ``target_layer``, ``classifier``, ``scales``, ``flip``, ``class_chunk``,
-            ``score_function``.
+            ``score_function``, ``keep_entropy``.
     """
 
     def __init__(
@@ -320,11 +325,14 @@ class Localizer:
             if wanted.targets is None:
                 scores = self.loaded.scores(found.logits).gather(1, found.classes)
             ranking = found.logits.topk(min(5, found.logits.shape[1])).indices
+            ranked = self.loaded.scores(found.logits).gather(1, ranking)
             for row, place in enumerate(places):
                 result = batch[place][0]
                 result.maps, result.scores = maps[row].float().cpu().numpy(), scores[row].float().cpu().numpy()
                 result.labels, result.ranking = found.classes[row].cpu().numpy(), ranking[row].cpu().numpy()
-                result.grid = found.grid
+                result.ranking_scores, result.grid = ranked[row].float().cpu().numpy(), found.grid
+                if found.entropy is not None:
+                    result.entropy = found.entropy[row].float().cpu().numpy()
                 result.class_names = self._names(result.labels.tolist(), wanted.target_of(place))
                 self._complete(result, box)
         for result, _ in batch:

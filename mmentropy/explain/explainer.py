@@ -52,6 +52,8 @@ class Explanation:
         grid: where the locations look, in pixels of the network input; None is half-pixel. Drawn by
             :func:`~mmentropy.ops.mapping.scaling.draw_maps`.
         scores: (N, K), what is explained: the classes' scores, or those of the targets.
+        entropy: (N, h, w) of the prediction at each location of the maps, in nats, where the reading needs it or
+            ``keep_entropy`` asks for it; None otherwise, for several views, and where locations have no prediction.
     """
 
     maps: Tensor
@@ -59,6 +61,7 @@ class Explanation:
     logits: Tensor
     grid: MapGrid | None = HALF_PIXEL
     scores: Tensor | None = None
+    entropy: Tensor | None = None
 
 
 class Explainer(ABC):
@@ -87,6 +90,8 @@ class Explainer(ABC):
             slope at the logits.
         score: how the location entropy is taken: ``softmax``, or ``sigmoid`` (the mean of the classes' binary
             entropies) for a multi-label model.
+        keep_entropy: give the location entropy beside the maps of any reading, where the network has one. It comes from
+            the same forward pass.
     """
 
     #: whether the method reads logits at every location, hence needs a linear classifier on the map's channels
@@ -110,6 +115,7 @@ class Explainer(ABC):
         grid: str = 'followed',
         score: Score = 'softmax',
         score_function: ScoreFunction = 'logit',
+        keep_entropy: bool = False,
     ) -> None:
         views_of((1, 1), scales)  # refuses wrong scales
         if class_chunk < 1:
@@ -117,7 +123,7 @@ class Explainer(ABC):
         self.model, self.target_layer, self.classifier = model, target_layer, classifier
         self.scales, self.flip, self.class_chunk = tuple(scales), flip, class_chunk
         self.reading, self.grid, self.score = Reading.of(reading), LayerGrid(grid), score
-        self.score_function = check_function(score_function)
+        self.score_function, self.keep_entropy = check_function(score_function), keep_entropy
         self.anatomy: Anatomy | None = None
         self._told = False  # that certainty is left out
 
@@ -227,29 +233,37 @@ class Explainer(ABC):
                 with hooked(handles):
                     found = self._maps(images, question)
                 features = self.anatomy.scored(kept[-1], (images.shape[2], images.shape[3]))
-            return replace(found, maps=self._read(found.maps, features, images))
+            maps, entropy = self._read(found.maps, features, images)
+            return replace(found, maps=maps, entropy=entropy)
 
-    def _read(self, maps: Tensor, features: Tensor, images: Tensor) -> Tensor:
-        """Maps as the reading has them; ``features`` (N, D, h, w) are a segmentor's logits."""
+    def _read(self, maps: Tensor, features: Tensor, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Maps as the reading has them, and the entropy; ``features`` (N, D, h, w) are a segmentor's logits."""
         reading, entropy = self.reading, None
         if reading.needs_entropy:
             entropy = self._location_entropy(features)
             reading = reading if entropy is not None else replace(reading, certain=False)
+        elif self.keep_entropy and self._predicts_locations():
+            entropy = self._location_entropy(features)
         size = (maps.shape[2], maps.shape[3])
-        if (reading.needs_entropy or reading.needs_features) and tuple(features.shape[2:]) != size:
+        if (entropy is not None or reading.needs_features) and tuple(features.shape[2:]) != size:
             # Maps of other locations than the layer's: what they are read by is brought there.
             places = self.grid(self.model, self.anatomy, images), size, self._grid(images), tuple(images.shape[2:])
             features = move_maps(features, *places)
             entropy = None if entropy is None else move_maps(entropy, *places)
         affinity = patch_affinity(self.model, images, size) if reading.needs_attention else None
-        return read_maps(maps, entropy, features, reading, affinity)
+        return read_maps(maps, entropy, features, reading, affinity), entropy
+
+    def _predicts_locations(self) -> bool:
+        """Whether there are logits at every location: a segmentor's, or a linear classifier's on the map's channels."""
+        anatomy = self.anatomy
+        return anatomy.layer is None or (anatomy.classifier is not None and anatomy.pooling != 'tokens')
 
     def _location_entropy(self, features: Tensor) -> Tensor | None:
         """(N, h, w) in nats; None, said once, where the network has no logits at the locations."""
-        linear = self.anatomy.classifier
-        if self.anatomy.layer is None:  # a map of logits is a feature map whose classifier is the identity
-            return location_entropy(features, torch.eye(features.shape[1]).to(features), None, self.score)
-        if linear is not None and self.anatomy.pooling != 'tokens':
+        if self._predicts_locations():
+            linear = self.anatomy.classifier
+            if self.anatomy.layer is None:  # a map of logits is a feature map whose classifier is the identity
+                return location_entropy(features, torch.eye(features.shape[1]).to(features), None, self.score)
             return location_entropy(features, linear.weight, linear.bias, self.score)
         if not self._told:
             warnings.warn(

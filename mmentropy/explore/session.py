@@ -19,6 +19,7 @@ from mmentropy.apis import Localizer
 from mmentropy.apis.images import iterate_images
 from mmentropy.explain import METHODS
 from mmentropy.image_files import read_image
+from mmentropy.ops.certainty.entropy import max_entropy
 from mmentropy.ops.localizing.boxes import box_iou
 from mmentropy.ops.localizing.map_boxes import boxes_from_map
 from mmentropy.ops.localizing.threshold_rules import own_threshold
@@ -32,7 +33,7 @@ READINGS = ('protocol', 'relu', 'certain', 'certain+spread')
 PICTURE, MAP = 1024, 224
 #: Uploads: of so many bytes and pixels at most, and so many are kept.
 UPLOAD_BYTES, UPLOAD_PIXELS, UPLOADS = 20_000_000, 40_000_000, 16
-#: Classes to choose from beside the one that is asked for.
+#: Classes of a folder of maps to choose from.
 BEST = 5
 #: Views that are kept.
 KEPT = 64
@@ -229,7 +230,7 @@ class ModelViews:
         """The same network, read in another way."""
         if (title, reading) not in self._readers:
             base = self.models[title]
-            reader = Localizer(base.loaded.model, reading=reading)
+            reader = Localizer(base.loaded.model, reading=reading, keep_entropy=True)
             reader.loaded = base.loaded
             self._readers[title, reading] = reader
         return self._readers[title, reading]
@@ -237,27 +238,28 @@ class ModelViews:
     def _look(self, picture: Picture, title: str, method: str, reading: str, label: int | None) -> ShownMap:
         image = picture.read()
         reader = self._reader(title, reading)
-        count = min(BEST, len(reader.classes or ()) or BEST)
-        likely = reader(image, topk=count, method='cam' if method != 'grad_cam' else method)[0]
-        best = tuple(zip(map(int, likely.labels), likely.class_names, map(float, likely.scores)))
-        chosen = best[0][0] if label is None else label
-        found = reader(image, classes=[chosen], method=method)[0]
+        # One pass through the network gives all of it: the classes, the map, the entropy.
+        found = reader(image, classes=None if label is None else [label], method=method)[0]
+        names = reader.classes or ()
+        best = tuple(
+            (number, names[number] if number < len(names) else str(number), float(score))
+            for number, score in zip(found.ranking.tolist(), found.ranking_scores)
+        )
         size = map_size(image.shape[:2])
         cam = upsample_map(found.maps[0], size, normalize='max', grid=found.grid)
-        certainty = _certainty(reader, image)
         entropy, top, mean = None, 1.0, float('nan')
-        if certainty is not None:
-            classes = len(reader.classes or ()) or None
-            top = float(np.log(classes)) if classes else float(certainty.maps[0].max())
-            raw = top - certainty.maps[0]
-            mean = float(raw.mean())
-            drawn = draw_maps(raw, size, certainty.grid)
-            entropy = (np.clip(drawn / top, 0, 1) * 255).round().astype(np.uint8)
+        if found.entropy is not None:
+            top = float(found.entropy.max())
+            if names:
+                top = float(max_entropy(len(names), 'sigmoid' if reader.loaded.multi_label else 'softmax'))
+            mean = float(found.entropy.mean())
+            drawn = draw_maps(found.entropy, size, found.grid)
+            entropy = (np.clip(drawn / max(top, 1e-12), 0, 1) * 255).round().astype(np.uint8)
         height, width = image.shape[:2]
         truth = picture.truth() / np.array([width, height] * 2, np.float32)
         return ShownMap(
             (height, width),
-            chosen,
+            int(found.labels[0]),
             best,
             (cam * 255).round().astype(np.uint8),
             entropy,
@@ -432,14 +434,6 @@ def shrunk_jpeg(image: np.ndarray) -> bytes:
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-
-
-def _certainty(reader: Localizer, image: np.ndarray) -> Any:
-    """H_max − H at every location, None for networks without a classifier of locations."""
-    try:
-        return reader(image, classes=[0], method='entropy')[0]
-    except ValueError:
-        return None
 
 
 def _forgotten() -> np.ndarray:

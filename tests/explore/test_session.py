@@ -68,6 +68,38 @@ def test_a_view_is_what_the_localizer_finds():
             views.view(*wrong)
 
 
+def test_a_new_picture_costs_one_forward_pass(monkeypatch):
+    """Whatever the reading: classes, map and entropy come from one; the first picture also finds layer and grid."""
+    localizer = small_localizer()
+    views = ModelViews({'a': localizer}, [picture(0), picture(1)])
+    passes = []
+    localizer.loaded.model.register_forward_hook(lambda *_: passes.append(1))
+    for reading in module.READINGS:
+        views.view(0, 'a', 'cam', reading)
+        passes.clear()
+        view = views.view(1, 'a', 'cam', reading)
+        assert (len(passes), view.entropy is not None) == (1, True), reading
+
+
+def test_entropy_is_that_of_the_locations():
+    """By hand: a pixel's logits are the linear layer on its features; its map has 255 at log 5 nats."""
+    localizer, one = small_localizer(), picture()
+    for method in ('cam', 'grad_cam', 'entropy'):
+        view = ModelViews({'a': localizer}, [one]).view(0, 'a', method, 'protocol')
+        conv, relu, _, _, linear = localizer.loaded.model
+        with torch.no_grad():
+            features = relu(conv(localizer.loaded.inputs([one.read()])))[0].flatten(1).T
+            probabilities = linear(features).softmax(1)
+        entropy = -(probabilities * probabilities.log()).sum(1)
+        assert view.mean_entropy == pytest.approx(float(entropy.mean()), abs=1e-5)
+        assert view.entropy.min() / 255 * math.log(5) >= float(entropy.min()) - 0.01
+    silent = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6), nn.ReLU())
+    silent.append(nn.Linear(6, 5))  # two layers behind the map: no prediction at a location
+    view = ModelViews({'a': Localizer(silent, input_size=32)}, [one]).view(0, 'a', 'grad_cam', 'protocol')
+    assert view.entropy is None
+    assert math.isnan(view.mean_entropy)
+
+
 def test_iou_of_the_largest_component():
     cam = np.zeros((10, 10), np.uint8)
     cam[:5, :4], cam[8:, 8:] = 200, 255
