@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import sys
 import warnings
+from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
@@ -32,7 +33,6 @@ HOST_NOISE = (
     'pkg_resources is deprecated',
     'Deprecated call to `pkg_resources',
     'Importing from timm.models.(layers|helpers|registry) is deprecated',
-    '`TorchScript` support for functional optimizers is deprecated',
 )
 
 
@@ -100,7 +100,9 @@ def stand_in_for_operators() -> None:
     """
     original = 'mmsegmentation' in installed('mmseg')
     if original and 'mmcv._ext' not in sys.modules and importlib.util.find_spec('mmcv._ext') is None:
-        sys.modules['mmcv._ext'] = _Operators('mmcv._ext')
+        operators = _Operators('mmcv._ext')
+        operators.__spec__ = ModuleSpec('mmcv._ext', None)  # who asks whether they are there is told so
+        sys.modules['mmcv._ext'] = operators
 
 
 class _Operators(ModuleType):
@@ -124,6 +126,8 @@ def quiet_hosts() -> None:
 
     mmengine's ``print_log`` prints without a logger whatever the level is: ``Could not import OneDL``, a DEBUG line.
     """
+    with warnings.catch_warnings(record=True):  # torch 2.5 says it past all filters: its optimizers' TorchScript is old
+        import torch.distributed.optim  # noqa: F401  mmengine imports it in any case
     for message in HOST_NOISE:
         warnings.filterwarnings('ignore', message=message)
     import mmengine.logging

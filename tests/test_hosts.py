@@ -84,7 +84,9 @@ def test_operators_that_mmcv_lite_lacks_can_be_imported_and_not_called(monkeypat
     pretend(monkeypatch, 'mmsegmentation', 'mmcv-lite')
     hosts.stand_in_for_operators()
     operators = importlib.import_module('mmcv._ext')
-    monkeypatch.delitem(sys.modules, 'mmcv._ext')
+    monkeypatch.undo()
+    assert importlib.util.find_spec('mmcv._ext') is operators.__spec__
+    del sys.modules['mmcv._ext']
     assert hasattr(operators, 'psamask_forward')
     assert not hasattr(operators, '__path__')
     with pytest.raises(ImportError, match='operator psamask_forward is called, and mmcv-lite has none: install mmcv'):

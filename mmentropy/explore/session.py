@@ -221,6 +221,11 @@ class ModelViews:
             self._views.move_to_end(key)
             return self._views[key]
 
+    def forget(self) -> None:
+        """Keep no view: the next ones are computed anew."""
+        with self._lock:
+            self._views.clear()
+
     def _picture(self, number: int) -> Picture:
         if not 0 <= number < len(self.pictures):
             raise ValueError(f'there are {len(self.pictures)} pictures, and none of number {number}')
