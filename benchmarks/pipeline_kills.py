@@ -200,6 +200,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='of the runs, and of kills.md')
     parser.add_argument('--limit', type=float, default=600.0, help='seconds for one start')
+    parser.add_argument('--patience', type=float, default=60.0, help='seconds for the processes of a killed run to end')
+    parser.add_argument('--only', nargs='+', type=int, metavar='ROW', help='only these kills, and the comparison')
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     config, killed, whole = args.folder / 'tiny.py', args.folder / 'killed', args.folder / 'whole'
@@ -207,6 +209,8 @@ def main() -> None:
     log, rows, before = args.folder / 'start.log', [], {}
     last = 'nothing was there'
     for number, kill in enumerate(KILLS, 1):
+        if args.only and number not in args.only:
+            continue
         mark = uuid.uuid4().hex
         process = start(config, killed, mark, log, kill.jobs)
         aimed: list[int] = []
@@ -225,8 +229,10 @@ def main() -> None:
         for target in aimed[:1]:
             os.kill(target, kill.number)
         until(lambda process=process: process.poll() is not None, 60)
-        gone = until(lambda mark=mark: not processes(mark), 15)
-        left = [] if gone else [command[:60] for command, _ in processes(mark).values()]
+        ended = time.monotonic()
+        gone = until(lambda mark=mark: not processes(mark), args.patience)
+        left = [] if gone else [re.sub(r'^\S+|-\S+ ', '', command)[:60] for command, _ in processes(mark).values()]
+        left = left or [f'none after {time.monotonic() - ended:.0f} s']
         rows.append(
             (
                 number,
@@ -234,7 +240,7 @@ def main() -> None:
                 signal.Signals(kill.number).name,
                 f'{kill.count} × {kill.pattern}' if kill.count > 1 else kill.pattern,
                 process.poll(),
-                ', '.join(left) or 'none',
+                ', '.join(left),
                 len(list(killed.rglob('*.part'))),
                 what_it_did(killed, log, before),
             )

@@ -22,6 +22,7 @@ from PIL import Image
 
 from mmentropy.safe_files import DiskFullError, write_whole
 from mmentropy.segmentation import Context, ImageMaps, SeedPipeline
+from mmentropy.segmentation.training import TORCHRUN, last_step
 from mmentropy.tasks import Workers
 
 
@@ -694,6 +695,78 @@ def test_a_killed_classifier_ends_with_the_same_weights(tmp_path):
     want, got = (torch.load(folder / 'classify/model.pth')['state_dict'] for folder in (tmp_path / 'whole', killed))
     assert want.keys() == got.keys()
     assert all(torch.equal(want[name], got[name]) for name in want)
+
+
+def short_config(folder: Path) -> Path:
+    """Trainings of both hosts and what lies between, short enough to be run several times."""
+    path = folder / 'short.py'
+    stages = """
+    dict(type='Classify', config='{configs}/resnet18_partshapes_cls_ent.py', options={classify}),
+    dict(type='ClassMaps', scales=[1.0], stride=4, batch_size=1),
+    dict(type='Seed', background='entropy'),
+    dict(type='PseudoMasks'),
+    dict(type='Segment', config='{configs}/dsrg_r18_partshapes.py', options={segment}),
+    dict(type='Test', split='val'),
+""".format(configs=ROOT / 'configs/voc', **TINY)
+    path.write_text(
+        f"data = dict(split='train', num_classes=5, partshapes={TINY['partshapes']})\nstages = [{stages}]\n"
+    )
+    return path
+
+
+def end(folder: Path) -> tuple[dict[str, bytes], dict[str, torch.Tensor], list]:
+    """Outputs, weights and figures of a finished run."""
+    weights = {
+        f'{stage}/{name}': value
+        for stage in ('classify', 'segment')
+        for name, value in torch.load(folder / stage / 'model.pth')['state_dict'].items()
+    }
+    manifest = json.loads((folder / 'manifest.json').read_text())
+    told = [(one['stage'], {k: v for k, v in one['result'].items() if k != 'made'}) for one in manifest['stages']]
+    return contents(folder), weights, told
+
+
+@pytest.mark.slow
+def test_two_processes_of_torchrun_and_two_shards_end_as_one_process(tmp_path):
+    """Trainings, maps, masks and figures, to the last file and weight."""
+    tool, config = str(ROOT / 'tools/seg_pipeline.py'), str(short_config(tmp_path))
+    options = ['--quiet', '--device', 'cpu', '--work-dir']
+    torchrun = [sys.executable, *TORCHRUN, '2', tool, config, '--launcher', 'torchrun']
+    ways = {
+        'one': [[sys.executable, tool, config]],
+        'torchrun': [torchrun],
+        'shards': [[sys.executable, tool, config, '--shard', f'{i}/2'] for i in (0, 1)],
+    }
+    for name, commands in ways.items():
+        started = [
+            subprocess.Popen([*command, *options, str(tmp_path / name)], stdout=subprocess.DEVNULL, stderr=log)
+            for number, command in enumerate(commands)
+            for log in [open(tmp_path / f'{name}{number}.log', 'wb')]  # noqa: SIM115
+        ]
+        for number, process in enumerate(started):
+            assert process.wait(900) == 0, (tmp_path / f'{name}{number}.log').read_text()
+    files, weights, told = end(tmp_path / 'one')
+    assert {name.partition('/')[0] for name in files} >= {'maps', 'seed', 'masks', 'test'}
+    for name in ('torchrun', 'shards'):
+        also, theirs, said = end(tmp_path / name)
+        assert also == files
+        assert theirs.keys() == weights.keys()
+        assert all(torch.equal(theirs[key], weights[key]) for key in weights)
+        assert said == told
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(tmp_path):
+    """Each takes half of every batch: as many steps as one process takes."""
+    config = short_config(tmp_path)
+    config.write_text(config.read_text().replace("type='Classify', ", "type='Classify', processes=2, "))
+    SeedPipeline.from_config(config, tmp_path / 'run', quiet=True, device='cpu').run(['classify'])
+    (log,) = (tmp_path / 'run/classify').glob('*/*.log')
+    assert 'GPU number: 2' in log.read_text()
+    # 2 epochs of 12 images in batches of 6.
+    assert last_step((tmp_path / 'run/classify/train.log').read_text()).startswith('epoch 2, 2/2')
+    weights = torch.load(tmp_path / 'run/classify/model.pth')['state_dict']
+    assert all(torch.isfinite(value).all() for value in weights.values())
 
 
 def test_the_plan(tmp_path, capsys):
