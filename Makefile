@@ -16,7 +16,7 @@ JOBS ?= 2
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make install   a virtual environment in $(VENV) with everything (FAMILY=onedl or openmmlab)"
+	@echo "make install   a virtual environment in $(VENV) with everything (FAMILY=onedl, openmmlab-lite or openmmlab)"
 	@echo "               TORCH=cpu TORCH_INDEX=ADDRESS takes torch without CUDA: 6 GB less"
 	@echo "make demo      train the plain CAM and the entropy model on drawn images, table and picture in work_dirs/demo"
 	@echo "make test      all tests"

@@ -108,7 +108,7 @@ def create_app(views: Views) -> FastAPI:
     def state() -> dict[str, Any]:
         return {
             'models': [
-                {'title': title, 'classes': views.classes(title), 'command': views.commands.get(title)}
+                {'title': title, 'classes': views.classes(title), 'command': views.commands.get(title, '')}
                 for title in views.titles
             ],
             'methods': views.methods,

@@ -193,7 +193,7 @@ def check_pip(command: Command, sandbox: Path, monkeypatch) -> None:
             extra = re.fullmatch(rf'dist/{ours["name"]}-{re.escape(ours["version"])}-py3-none-any\.whl\[(\w+)\]', word)
             assert extra[1] in ours['extras_require']
         elif word != '-e':
-            name, extras = re.fullmatch(r'([\w.-]+)(?:\[([\w,]+)\])?', word).groups()
+            name, extras = re.fullmatch(r'([\w.-]+)(?:\[([\w,-]+)\])?', word).groups()
             assert name in known, f'{name} is no requirement of ours'
             assert not extras or set(extras.split(',')) <= set(ours['extras_require']), extras
 

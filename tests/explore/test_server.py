@@ -51,6 +51,12 @@ def test_numbers_are_the_views(client, views):
     assert state['pictures'][1] == {'name': '1.png', 'label': 2, 'path': ''}
 
 
+def test_models_without_a_command_have_an_empty_one(views):
+    """The page shows it as it stands; null stopped the page."""
+    state = TestClient(create_app(ModelViews(views.models, views.pictures))).get('/api/state').json()
+    assert [model['command'] for model in state['models']] == ['', '']
+
+
 def test_measuring_gives_every_picture_its_figures(client, views):
     client.post('/api/measure', params=dict(method='cam', reading='relu'))
     for _ in range(600):
