@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -86,6 +88,21 @@ def test_figures_and_plot(world):
     assert f'MaxBoxAccV2                   {figures["wsol/MaxBoxAccV2"]:.3f}' in done.out
     assert cv2.imread(str(world / 'maps.png')).std() > 10
     assert sorted(p.name for p in world.iterdir()) == ['maps', 'maps.json', 'maps.png', 'meta', 'predictions.csv']
+
+
+def test_boxes_are_counted_without_torch_and_the_hosts(world):
+    """Each process that has loaded them takes 400 MB; the plot and the thresholds' rules need none of them either."""
+    tool = TESTS.parent / 'tools/eval_maps.py'
+    arguments = [str(tool), *f'{world}/maps --metadata {world}/meta --jobs 2 --threshold auto'.split()]
+    code = (
+        f'import runpy, sys\nsys.argv = {arguments!r}\n'
+        'try:\n    runpy.run_path(sys.argv[0], run_name="__main__")\n'
+        'except SystemExit as end:\n'
+        '    print(end.code, [name for name in ("torch", "mmengine", "mmcv", "mmpretrain") if name in sys.modules])'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == '0 []'
+    assert (world / 'maps.png').is_file()
 
 
 def test_faults_are_listed_and_the_rest_is_written(world):
