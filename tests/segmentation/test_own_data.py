@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from rough_maps import rough_maps
 
 from mmentropy.datasets.label_png import read_label_png
 from mmentropy.segmentation import Context, SeedPipeline
+from mmentropy.segmentation.pipeline_report import gallery, open_run, pipeline_report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +93,11 @@ def test_three_hundred_classes(voc, wide, on_voc, tmp_path):
     segments = json.loads((tmp_path / 'run/coco/segments.json').read_text())
     assert {one['category_id'] for one in segments} <= {label + 1 for label in WIDE}
     assert max(one['category_id'] for one in segments) == 300
+    page = pipeline_report(tmp_path / 'run', max_images=1)  # it reads the set again, from the manifest
+    assert 'kind 299' in page
+    (entry,) = gallery(open_run(tmp_path / 'run'), 1)
+    assert set(entry['pictures']) == {'maps', 'seed', 'crf', 'masks', 'truth'}
+    assert not entry['failures']
 
 
 def test_without_masks_nothing_is_measured_and_that_is_told(voc, foreign, tmp_path, caplog):
@@ -194,15 +198,11 @@ def tiny_config(folder: Path, data: dict, **more) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize(('write', 'classes', 'mode'), [(as_coco, 5, 'P'), (as_wide_table, 300, 'I;16')])
 def test_from_labels_to_a_tested_segmenter(voc, write, classes, mode, tmp_path):
-    """One command; the configs of five classes are fitted to the data, and what came out is of its classes."""
+    """The configs of five classes are fitted to the data, and what came out is of its classes."""
     data = write(voc, tmp_path / 'data')
     config = tiny_config(tmp_path, data.settings())
-    command = [sys.executable, str(ROOT / 'tools/seg_pipeline.py'), str(config), '--quiet', '--device', 'cpu']
-    done = subprocess.run(
-        [*command, '--work-dir', str(tmp_path / 'run')], cwd=tmp_path, capture_output=True, text=True, timeout=900
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = results(json.loads((tmp_path / 'run/manifest.json').read_text()))
+    run = SeedPipeline.from_config(config, tmp_path / 'run', quiet=True, device='cpu').run()
+    found = results(run)
     assert list(found) == ['classify', 'maps', 'seed', 'crf', 'masks', 'segment', 'test', 'coco']
     assert all(found[name]['mIoU'] is not None for name in ('maps', 'seed', 'crf', 'masks', 'test'))
     weights = [torch.load(tmp_path / f'run/{name}/model.pth')['state_dict'] for name in ('classify', 'segment')]
