@@ -29,8 +29,8 @@ from .stage import Context, PerImageStage, ScoreStage
 TEMPLATE = Path(__file__).with_name('pipeline_report.html')
 #: Pixels of the longer side of a picture, and JPEG quality.
 SIDE, QUALITY = 144, 82
-#: Share of a class' colour over the image.
-ALPHA = 0.6
+#: Share of a class' colour over the image, and of black where the background is.
+ALPHA, DARK = 0.6, 0.35
 
 
 def open_run(folder: Path) -> SeedPipeline:
@@ -70,6 +70,7 @@ def pipeline_report(folder: str | Path, title: str = '', max_images: int = 100) 
     content = {
         'title': title or folder.resolve().name,
         'classes': ['background', *pipeline.ctx.data.classes],
+        'colors': voc_palette(pipeline.ctx.data.num_classes + 1).tolist(),
         'stages': [describe_stage(pipeline, stage) for stage in pipeline.stages],
         'columns': [*_columns(pipeline), 'truth'],
         'images': gallery(pipeline, max_images),
@@ -85,6 +86,8 @@ def describe_stage(pipeline: SeedPipeline, stage: Any) -> dict[str, Any]:
     record = pipeline.record(stage)
     result = record.result
     options = {name: value for name, value in record.settings.items() if name not in ('name', 'type', 'source')}
+    if options.get('config'):
+        options['config'] = Path(options['config']).name
     return {
         'name': stage.name,
         'type': type(stage).__name__,
@@ -130,7 +133,8 @@ def _image(
         image = data.image(key)
         truth = data.mask(key, image.shape[:2])
     except (ValueError, FileNotFoundError) as error:
-        entry['failures'].setdefault('image', str(error))
+        if str(error) not in failures.values():
+            entry['failures'].setdefault('image', str(error))
         return entry
     entry['image'] = encode(image)
     if truth is not None:
@@ -159,12 +163,13 @@ def painted(image: np.ndarray, mask: np.ndarray, num_classes: int = 255) -> np.n
     """(H, W, 3) the image with its classes in VOC's colours; what is left out is white, the background darkened.
 
     >>> painted(np.full((1, 3, 3), 100, np.uint8), np.array([[0, 1, 255]])).tolist()
-    [[[40, 40, 40], [117, 40, 40], [193, 193, 193]]]
+    [[[65, 65, 65], [117, 40, 40], [193, 193, 193]]]
     """
     left_out = mask == ignore_value(num_classes)
     colors = voc_palette(num_classes)[np.where(left_out, 0, mask)].astype(np.float32)
     colors[left_out] = 255
-    return np.round((1 - ALPHA) * image + ALPHA * colors).astype(np.uint8)
+    share = np.where(mask == 0, DARK, ALPHA)[..., None]
+    return np.round((1 - share) * image + share * colors).astype(np.uint8)
 
 
 def encode(picture: np.ndarray) -> str:

@@ -7,6 +7,8 @@ import base64
 import io
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,8 @@ def test_figures_are_those_of_the_run(run, voc):
     page = content(pipeline_report(folder))
     assert page['title'] == 'run'
     assert page['classes'] == ['background', *voc.classes]
+    assert len(page['colors']) == len(page['classes'])
+    assert page['colors'][:2] == [[0, 0, 0], [128, 0, 0]]
     for row, entry in zip(page['stages'], manifest['stages'], strict=True):
         assert (row['name'], row['mIoU'], row['seconds']) == (entry['stage'], entry['result']['mIoU'], entry['seconds'])
         assert row['IoU'] == entry['result']['IoU']
@@ -71,6 +75,17 @@ def test_a_branch_and_fewer_images(run, voc):
     assert page['title'] == 'a </script> b'
     assert len(page['images']) in (3, 4)  # every fourth of ten, and the one that failed
     assert all('maps' in image['pictures'] for image in page['images'] if not image['failures'])
+
+
+def test_an_image_that_cannot_be_read_says_so_once(run, voc, tmp_path):
+    folder, _ = run
+    shutil.copytree(voc.root, tmp_path / 'VOC2012')
+    spoilt = replace(voc, root=str(tmp_path / 'VOC2012'))
+    key = voc.ids()[0]
+    spoilt.image_path(key).write_bytes(b'nothing')
+    SeedPipeline(settings_of(folder), Context(folder, spoilt, quiet=True, device='cpu')).run()
+    entry = next(one for one in content(pipeline_report(folder))['images'] if one['name'] == key)
+    assert list(entry['failures']) == ['maps']
 
 
 def settings_of(folder: Path) -> list[dict]:
