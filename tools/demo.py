@@ -16,7 +16,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='default: work_dirs/demo')
     parser.add_argument('--quick', action='store_true', help='no training: 100 images, with the weights of the package')
     parser.add_argument(
-        '--image', nargs='+', type=Path, metavar='PHOTO', help="your images, by torchvision's ResNet-50"
+        '--image', nargs='+', type=Path, metavar='PHOTO', help="your images, by torchvision's ResNet-50 or --network"
+    )
+    parser.add_argument(
+        '--network',
+        default='resnet50',
+        metavar='NAME',
+        help="with --image: torchvision's or timm's",
     )
     parser.add_argument('--weights', metavar='FILE', help='with --image: its weights, where they cannot be downloaded')
     parser.add_argument('--save-weights', type=Path, metavar='FILE', help='keep both networks in one small file')
@@ -26,13 +32,15 @@ def parse_args() -> argparse.Namespace:
 
 def on_photographs(args: argparse.Namespace) -> None:
     """The two readings of one ImageNet network."""
-    from torchvision.models import resnet50
-
     from mmentropy.apis import Localizer
     from mmentropy.apis.side_by_side import side_by_side
+    from mmentropy.experiments.demo import named_network
     from mmentropy.visualization.visualizer import write_image
 
-    network, weights = resnet50(), args.weights or 'torchvision://resnet50'
+    network, address = named_network(args.network)
+    weights = args.weights or address
+    if weights is None:
+        raise ValueError(f'{args.network} is a network of timm: give the file of its weights with --weights FILE')
     usual = Localizer(network, weights, reading='protocol', grid='half_pixel')
     certain = Localizer(network, reading='certain+spread')
     looks = {

@@ -7,6 +7,8 @@ import io
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,37 @@ QUICK = {
 }
 #: Where a user without boxes would cut a map: the share of its maximum.
 FIXED = 0.2
+
+
+def named_network(name: str) -> tuple[torch.nn.Module, str | None]:
+    """A classifier without its weights, and where they can be had.
+
+    Args:
+        name: torchvision's, or timm's where it is installed.
+
+    Returns:
+        the network, and the address of ImageNet weights; None for timm's, whose weights are a file that the user has.
+
+    Raises:
+        ValueError: for a name that neither has, with the nearest ones.
+
+    >>> named_network('resnet18')[1]
+    'torchvision://resnet18'
+    """
+    import torchvision.models as models
+
+    names = models.list_models(module=models)
+    if name in names:
+        return models.get_model(name), f'torchvision://{name}'
+    if find_spec('timm'):
+        import timm
+
+        if timm.is_model(name):
+            return timm.create_model(name), None
+        names = [*names, *timm.list_models()]
+    near = get_close_matches(name, names, 3, 0.5)
+    told = f'did you mean {" or ".join(near)}?' if near else 'their pages list the names'
+    raise ValueError(f'neither torchvision nor timm (where it is installed) has a network {name!r}; {told}')
 
 
 @dataclass(frozen=True)

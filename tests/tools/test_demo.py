@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from torchvision.models.resnet import BasicBlock, ResNet
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
@@ -33,10 +32,9 @@ def photo(tmp_path) -> Path:
 
 
 def test_a_photograph_is_read_both_ways(monkeypatch, tmp_path, photo, capsys):
-    monkeypatch.setattr(torchvision.models, 'resnet50', lambda: ResNet(BasicBlock, [1, 1, 1, 1]))
     torch.manual_seed(0)
-    torch.save(torchvision.models.resnet50().state_dict(), tmp_path / 'weights.pth')
-    words = ['--weights', tmp_path / 'weights.pth', '--work-dir', tmp_path]
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / 'weights.pth')
+    words = ['--network', 'squeezenet1_1', '--weights', tmp_path / 'weights.pth', '--work-dir', tmp_path]
     assert run(monkeypatch, 'demo.py', '--image', photo, *words) == 0
     picture = cv2.imread(str(tmp_path / 'photo_maps.jpg'))
     assert f'maps side by side: {tmp_path / "photo_maps.jpg"}' in capsys.readouterr().out
@@ -47,13 +45,15 @@ def test_without_weights_one_sentence_says_what_is_needed(monkeypatch, tmp_path,
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError('no route to host')
 
-    monkeypatch.setattr(torchvision.models, 'resnet50', lambda: ResNet(BasicBlock, [1, 1, 1, 1]))
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.setattr('torch.hub.download_url_to_file', offline)
     assert run(monkeypatch, 'demo.py', '--image', photo, '--work-dir', tmp_path) == 2
     said = capsys.readouterr().err
     assert 'could not be downloaded (no route to host)' in said
     assert '--weights FILE' in said
+    for name, told in (('resnet5', 'did you mean resnet50 or '), ('resnet10t', 'is a network of timm: give the file')):
+        assert run(monkeypatch, 'demo.py', '--image', photo, '--work-dir', tmp_path, '--network', name) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_explain_has_a_column_a_method(monkeypatch, tmp_path, photo, capsys):
