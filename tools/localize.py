@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--score-function',
         default='logit',
-        help='what of a class is explained: logit (default), probability, log_probability, log_sigmoid, margin',
+        help='of a class: logit (default), probability, log_probability, sigmoid, log_sigmoid, margin',
     )
     parser.add_argument(
         '--region', nargs='+', help='of a segmentor: predicted, all, or a box x0 y0 x1 y1 in pixels of the image'

@@ -99,7 +99,7 @@ def deletion_and_insertion(
         torch.tensor([label], device=inputs.device),
         ('deletion', 'insertion'),
         steps,
-        score='sigmoid' if loaded.multi_label else 'softmax',
+        score='sigmoid' if loaded.multi_label else 'probability',
     )
     # Both were asked for, so both are there.
     return float(curves.deletion.area), float(curves.insertion.area)  # type: ignore[union-attr]

@@ -134,7 +134,7 @@ def judge(
         faster: a copy of the model that is faster to ask.
     """
     model, size = explainer.model, (inputs.shape[2], inputs.shape[3])
-    score = 'softmax' if explainer.score == 'softmax' else 'sigmoid'
+    score = 'probability' if explainer.score == 'softmax' else 'sigmoid'
     labels = torch.tensor([truth.label for truth in truths], device=inputs.device)
     classes = labels if judgement.target == 'label' else image_scores(model, inputs, None, score)[1]
 

@@ -84,10 +84,10 @@ class Explainer(ABC):
             Certainty needs logits at every location; where there are none one warning says that it is left out.
         grid: where maps are drawn: ``followed`` (see :func:`~.grids.find_grid`), ``measured`` (moved by what the
             gradients of the first call's images say, see :func:`~.grids.measured_shift`) or ``half_pixel``.
-        score_function: what of a class is explained: ``logit``, ``probability``, ``log_probability``, ``log_sigmoid``,
-            ``margin`` (to the largest other class), or a function from (N, C) logits and an (N, K) table of classes to
-            (N, K) scores; see :mod:`mmentropy.ops.mapping.score_functions`. A method that needs no gradient reads its
-            slope at the logits.
+        score_function: what of a class is explained: ``logit``, ``probability``, ``log_probability``, ``sigmoid``,
+            ``log_sigmoid``, ``margin`` (to the largest other class), or a function from (N, C) logits and an (N, K)
+            table of classes to (N, K) scores; see :mod:`mmentropy.ops.mapping.score_functions`. A method that needs no
+            gradient reads its slope at the logits.
         score: how the location entropy is taken: ``softmax``, or ``sigmoid`` (the mean of the classes' binary
             entropies) for a multi-label model.
         keep_entropy: give the location entropy beside the maps of any reading, where the network has one. It comes from

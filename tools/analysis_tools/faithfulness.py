@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--split', default='test', help='train, val or test')
     parser.add_argument('--max-images', type=positive_int, help='evenly spread over the split')
     parser.add_argument('--steps', type=positive_int, default=20, help='of deletion and insertion')
-    parser.add_argument('--batch-size', type=positive_int, default=16, help='images; altered copies: twice as many')
+    parser.add_argument('--batch-size', type=positive_int, default=16, help='images, as one batch')
     parser.add_argument('--jobs', type=positive_int, default=1, help='processes')
     parser.add_argument('--part', default='1/1', metavar='K/N', help='judge the K-th of N parts, on N machines, say')
     parser.add_argument('--out', default='work_dirs/faithfulness', metavar='DIR', help='folder of rows and table')
@@ -57,7 +57,7 @@ def main() -> None:
     for method in args.methods:
         parse_method(method)
     metrics = check_figures(list(FIGURES) if args.metrics == ['all'] else args.metrics)
-    options = dict(steps=args.steps, batch_size=2 * args.batch_size)
+    options = dict(steps=args.steps)
     judgement = Judgement(metrics, args.target, options=options)
     part = part_of(args.part)
     kept = ('config', 'weights', 'target', 'split', 'max_images', 'steps', 'cfg_options')

@@ -143,7 +143,7 @@ def faithfulness_figures(
         found |= _explained(images, maps, classes, metrics, explain, seeds, found, sensitivity or {})
         if 'random_logit' in metrics:
             with torch.no_grad():
-                num_classes = class_logits(model, images[:1], options.get('score', 'softmax')).shape[1]
+                num_classes = class_logits(model, images[:1], options.get('score', 'probability')).shape[1]
             found['random_logit'] = random_logit(images, maps, explain, classes, num_classes, seeds).rank
         if 'parameter_randomization' in metrics:
             if not isinstance(model, nn.Module):

@@ -266,8 +266,8 @@ def perturbation_scores(
     road_fractions: Sequence[float] = ROAD_FRACTIONS,
     road_noise: float = ROAD_NOISE,
     seeds: Sequence[int] | None = None,
-    score: str | ScoreFunction = 'softmax',
-    batch_size: int = 32,
+    score: str | ScoreFunction = 'probability',
+    batch_size: int | None = None,
 ) -> Perturbations:
     r"""All figures that alter the image, in as few forward passes as they need together.
 
@@ -285,8 +285,10 @@ def perturbation_scores(
         road_fractions: shares of the pixels that ROAD removes.
         road_noise: standard deviation of the noise on imputed pixels, in units of the normalised input.
         seeds: of the noise, one an image; None numbers them.
-        score: of the class: ``softmax``, ``sigmoid``, ``logit``, or a function of logits (N, C) and classes (N,).
-        batch_size: altered images in a forward pass.
+        score: of the class: a name of :data:`~mmentropy.ops.mapping.score_functions.SCORE_FUNCTIONS`, or a function of
+            logits (N, C) and classes (N, 1); the drop is a share of it, which asks for a positive one.
+        batch_size: altered images in a forward pass; None: as many as suit the device, see
+            :func:`~.scoring.usual_batch`.
 
     Raises:
         ValueError: for maps that do not fit, NaN, constant ones where pixels are ranked, a model of one class.

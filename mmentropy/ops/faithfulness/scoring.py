@@ -9,47 +9,64 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from mmentropy.ops.mapping.score_functions import SCORE_FUNCTIONS
 from mmentropy.ops.network_outputs import raw_scores
 
 #: A network: (N, 3, H, W) images to (N, C) logits, plain or in a tuple, list or dict.
 Model = Callable[[Tensor], object]
-#: From logits (N, C) and classes (N,) to scores (N,).
+#: From logits (N, C) and a table of classes (N, K) to scores (N, K), as those of
+#: :data:`~mmentropy.ops.mapping.score_functions.SCORE_FUNCTIONS`.
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
+#: Scores that compare classes, and say nothing of a single one.
+COMPARING = ('probability', 'log_probability')
+#: Altered images in a forward pass: on a GPU, and on a CPU at most so many pixels, four images of 224²: activations of
+#: more do not stay in its caches, and the system hands out their memory anew in every layer.
+GPU_BATCH, CPU_PIXELS = 32, 4 * 224**2
 
 
-def _softmax(logits: Tensor, classes: Tensor) -> Tensor:
-    return logits.float().softmax(1).gather(1, classes[:, None])[:, 0]
+def class_scores(logits: Tensor, classes: Tensor, score: str | ScoreFunction = 'probability') -> Tensor:
+    """(N,) float32 scores of one class an image.
 
-
-def _sigmoid(logits: Tensor, classes: Tensor) -> Tensor:
-    return logits.float().gather(1, classes[:, None])[:, 0].sigmoid()
-
-
-def _logit(logits: Tensor, classes: Tensor) -> Tensor:
-    return logits.float().gather(1, classes[:, None])[:, 0]
-
-
-#: What is asked of a class: its probability, or its logit.
-SCORES: dict[str, ScoreFunction] = {'softmax': _softmax, 'sigmoid': _sigmoid, 'logit': _logit}
-
-
-def score_function(score: str | ScoreFunction) -> ScoreFunction:
-    """One of :data:`SCORES` by its name, or a function as it is.
+    Args:
+        logits: (N, C).
+        classes: (N,).
+        score: a name of :data:`~mmentropy.ops.mapping.score_functions.SCORE_FUNCTIONS`, or a function like those, which
+            gets a table (N, 1) of classes and gives (N, 1), or (N,).
 
     Raises:
-        ValueError: for another name.
+        ValueError: for another name, or a function that gives something else.
 
-    >>> score_function('sigmoid')(torch.zeros(1, 3), torch.tensor([2]))
+    >>> class_scores(torch.zeros(1, 3), torch.tensor([2]), 'sigmoid')
     tensor([0.5000])
+    >>> class_scores(torch.tensor([[1.0, 4.0]]), torch.tensor([0]), lambda logits, table: logits[:, 0] - logits[:, 1])
+    tensor([-3.])
     """
-    if callable(score):
-        return score
-    if score not in SCORES:
-        raise ValueError(f'score must be one of {", ".join(SCORES)} or a function of logits and classes, got {score!r}')
-    return SCORES[score]
+    if not callable(score) and score not in SCORE_FUNCTIONS:
+        raise ValueError(
+            f'score must be one of {", ".join(SCORE_FUNCTIONS)}, or a function of logits (N, C) and classes (N, 1), '
+            f'got {score!r}'
+        )
+    function = score if callable(score) else SCORE_FUNCTIONS[score]
+    found = function(logits.float(), classes[:, None])
+    count = len(logits)
+    if not isinstance(found, Tensor) or found.shape not in ((count,), (count, 1)) or not found.is_floating_point():
+        given = f'{found.dtype} {tuple(found.shape)}' if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f'a score function must give a floating number an image, ({count},), got {given}')
+    return found.detach().float().view(count)
 
 
-def class_logits(model: Model, images: Tensor, score: str | ScoreFunction = 'softmax') -> Tensor:
+def usual_batch(images: Tensor) -> int:
+    """How many altered copies of images (N, 3, H, W) a forward pass takes when nobody says it.
+
+    >>> usual_batch(torch.zeros(1, 3, 224, 224)), usual_batch(torch.zeros(1, 3, 64, 64))
+    (4, 32)
+    """
+    if images.device.type != 'cpu':
+        return GPU_BATCH
+    return min(max(CPU_PIXELS // (images.shape[2] * images.shape[3]), 1), GPU_BATCH)
+
+
+def class_logits(model: Model, images: Tensor, score: str | ScoreFunction = 'probability') -> Tensor:
     """(N, C) logits of a batch.
 
     Raises:
@@ -64,7 +81,7 @@ def class_logits(model: Model, images: Tensor, score: str | ScoreFunction = 'sof
             f'{type(model).__name__} must give (N, C) logits to be asked about an image, it gave {tuple(logits.shape)} '
             f'for {len(images)} image(s)'
         )
-    if logits.shape[1] == 1 and score == 'softmax':
+    if logits.shape[1] == 1 and score in COMPARING:
         raise ValueError(
             f"{type(model).__name__} has one class, whose softmax is 1 for every image: take score='sigmoid' or 'logit'"
         )
@@ -145,20 +162,25 @@ def image_scores(
     model: Model,
     images: Tensor,
     classes: Tensor | None = None,
-    score: str | ScoreFunction = 'softmax',
-    batch_size: int = 32,
+    score: str | ScoreFunction = 'probability',
+    batch_size: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Scores (N,) of the images themselves and the classes (N,) that were asked about: the predicted ones for None.
 
     >>> image_scores(lambda x: x[:, :, 0, 0], torch.tensor([[[[0.0]], [[2.0]], [[1.0]]]]), score='logit')
     (tensor([2.]), tensor([1]))
     """
-    if batch_size < 1:
-        raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
+    size = _checked_batch(batch_size, images)
     with torch.no_grad():
-        logits = torch.cat([class_logits(model, part, score) for part in images.split(batch_size)])
+        logits = torch.cat([class_logits(model, part, score) for part in images.split(size)])
         classes = check_classes(classes, logits)
-        return score_function(score)(logits, classes).float(), classes
+        return class_scores(logits, classes, score), classes
+
+
+def _checked_batch(batch_size: int | None, images: Tensor) -> int:
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f'batch_size counts images and is at least 1, got {batch_size}')
+    return usual_batch(images) if batch_size is None else batch_size
 
 
 class Alteration(ABC):
@@ -180,8 +202,8 @@ def alteration_scores(
     images: Tensor,
     classes: Tensor,
     alterations: Mapping[str, Alteration],
-    score: str | ScoreFunction = 'softmax',
-    batch_size: int = 32,
+    score: str | ScoreFunction = 'probability',
+    batch_size: int | None = None,
 ) -> dict[str, Tensor]:
     """Scores of all altered copies of a batch of images: copies of several images and series share a forward pass.
 
@@ -192,8 +214,8 @@ def alteration_scores(
         images: (N, 3, H, W) network inputs.
         classes: (N,) the class that is asked about.
         alterations: name → series.
-        score: of :data:`SCORES`, or a function of logits and classes.
-        batch_size: copies in a forward pass.
+        score: see :func:`class_scores`.
+        batch_size: copies in a forward pass; None leaves it to :func:`usual_batch`.
 
     Returns:
         name → (N, count) float32, on the images' device.
@@ -207,13 +229,13 @@ def alteration_scores(
     {'all': tensor([[ 1.,  2.],
             [-1., -2.]])}
     """
-    function = score_function(score)
+    size = _checked_batch(batch_size, images)
     out = {name: images.new_empty((len(images), one.count), dtype=torch.float32) for name, one in alterations.items()}
-    for jobs in _batches(alterations, len(images), batch_size, images.device):
+    for jobs in _batches(alterations, len(images), size, images.device):
         parts = [alterations[name].make(images, rows, steps) for name, rows, steps in jobs]
         rows = torch.cat([rows for _, rows, _ in jobs])
         with torch.no_grad():
-            found = function(class_logits(model, torch.cat(parts), score), classes[rows]).detach().float()
+            found = class_scores(class_logits(model, torch.cat(parts), score), classes[rows], score)
         for (name, rows, steps), scores in zip(jobs, found.split([len(part) for part in parts])):
             out[name][rows, steps] = scores
     return out

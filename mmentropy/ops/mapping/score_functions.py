@@ -51,6 +51,15 @@ def log_probability(logits: Tensor, table: Tensor) -> Tensor:
     return _pick(logits.log_softmax(1), table)
 
 
+def sigmoid(logits: Tensor, table: Tensor) -> Tensor:
+    r"""The probability of a multi-label model, :math:`\sigma(z_c)`, each class by itself.
+
+    >>> sigmoid(torch.tensor([[0.0, 9.0]]), torch.tensor([[0]]))
+    tensor([[0.5000]])
+    """
+    return _pick(logits, table).sigmoid()
+
+
 def log_sigmoid(logits: Tensor, table: Tensor) -> Tensor:
     r""":math:`\log \sigma(z_c)`, in nats: what :func:`log_probability` is to a softmax, of a multi-label model.
 
@@ -83,6 +92,7 @@ SCORE_FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     'logit': logit,
     'probability': probability,
     'log_probability': log_probability,
+    'sigmoid': sigmoid,
     'log_sigmoid': log_sigmoid,
     'margin': margin,
 }

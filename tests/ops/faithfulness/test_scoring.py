@@ -12,10 +12,12 @@ from mmentropy.ops.faithfulness.scoring import (
     check_classes,
     check_maps,
     class_logits,
+    class_scores,
     constant_maps,
     image_scores,
-    score_function,
+    usual_batch,
 )
+from mmentropy.ops.mapping.score_functions import SCORE_FUNCTIONS
 
 
 class Plus(Alteration):
@@ -56,11 +58,49 @@ def test_every_copy_is_asked_once_whatever_the_batch(batch_size):
 def test_scores_are_probabilities_of_the_class():
     logits, classes = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([1, 1])
     by_hand = logits.exp() / logits.exp().sum(1, keepdim=True)
-    torch.testing.assert_close(score_function('softmax')(logits, classes), by_hand[:, 1])
-    torch.testing.assert_close(score_function('sigmoid')(logits, classes), 1 / (1 + (-logits[:, 1]).exp()))
-    assert score_function('logit')(logits, classes).tolist() == [1.0, 0.0]
-    difference = lambda logits, classes: logits[:, 1] - logits[:, 0]  # noqa: E731
-    assert image_scores(lambda x: logits, torch.zeros(2, 3, 4, 4), classes, difference)[0].tolist() == [1.0, -2.0]
+    torch.testing.assert_close(class_scores(logits, classes), by_hand[:, 1])
+    torch.testing.assert_close(class_scores(logits, classes, 'sigmoid'), 1 / (1 + (-logits[:, 1]).exp()))
+    assert class_scores(logits, classes, 'logit').tolist() == [1.0, 0.0]
+    assert class_scores(logits, classes, 'margin').tolist() == [1.0, -2.0]
+    images = torch.zeros(2, 3, 4, 4)
+    difference = lambda logits, table: logits[:, 1] - logits[:, 0]  # noqa: E731
+    assert image_scores(lambda x: logits, images, classes, difference)[0].tolist() == [1.0, -2.0]
+    assert image_scores(lambda x: logits, images, classes, SCORE_FUNCTIONS['margin'])[0].tolist() == [1.0, -2.0]
+
+
+def test_every_score_of_the_explainers_is_one_here():
+    logits, classes = torch.randn(3, 5), torch.tensor([4, 0, 2])
+    for name, function in SCORE_FUNCTIONS.items():
+        one_by_one = [function(logits[i : i + 1], classes[i : i + 1, None]).item() for i in range(3)]
+        torch.testing.assert_close(class_scores(logits, classes, name), torch.tensor(one_by_one))
+
+
+def test_the_output_of_a_regression_is_a_score():
+    found = image_scores(lambda x: x.mean((1, 2, 3))[:, None], torch.ones(2, 3, 4, 4), torch.tensor([0, 0]), 'logit')
+    assert found[0].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ('function', 'given'),
+    [
+        (lambda logits, table: logits, r'torch.float32 \(2, 3\)'),
+        (lambda logits, table: logits.argmax(1), r'torch.int64 \(2,\)'),
+        (lambda logits, table: logits.sum(), r'torch.float32 \(\)'),
+        (lambda logits, table: 1.0, 'got float'),
+    ],
+)
+def test_a_function_that_gives_no_number_an_image_is_named(function, given):
+    with pytest.raises(ValueError, match=given):
+        class_scores(torch.zeros(2, 3), torch.tensor([0, 1]), function)
+
+
+def test_batches_suit_the_device_and_the_images():
+    sizes = {224: 4, 448: 1, 1000: 1, 112: 16, 32: 32}
+    assert {size: usual_batch(torch.empty(1, 3, size, size)) for size in sizes} == sizes
+    assert usual_batch(torch.empty(1, 3, 448, 448, device='meta')) == 32
+    model = Counting()
+    alteration_scores(model, torch.zeros(1, 3, 112, 112), torch.tensor([0]), {'a': Plus([0.0] * 20)}, 'logit')
+    assert [len(batch) for batch in model.batches] == [16, 4]
 
 
 def test_the_predicted_class_is_taken_where_none_is_given():
@@ -132,7 +172,7 @@ def test_classes_that_do_not_exist_are_named(classes, sentence):
 
 
 def test_a_wrong_score_or_batch_size_is_named():
-    with pytest.raises(ValueError, match='score must be one of softmax, sigmoid, logit'):
-        score_function('probability')
+    with pytest.raises(ValueError, match='score must be one of logit, probability, log_probability, sigmoid'):
+        class_scores(torch.zeros(1, 3), torch.tensor([0]), 'softmax')
     with pytest.raises(ValueError, match='batch_size counts images'):
         image_scores(Counting(), torch.zeros(1, 3, 2, 2), batch_size=0)

@@ -29,6 +29,7 @@ def loops(name, z, c):
         'logit': z[c],
         'probability': p[c],
         'log_probability': np.log(p[c]),
+        'sigmoid': 1 / (1 + np.exp(-z[c])),
         'log_sigmoid': -np.log(1 + np.exp(-z[c])),
         'margin': z[c] - max(others),
     }[name]
