@@ -38,7 +38,7 @@ TOLERANCE = 1e-4
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', type=int, default=1)
+    parser.add_argument('--images', type=int, default=2)
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--only', help='comparisons that name this, such as ROAD or Quantus')
     parser.add_argument('--rounds', type=int, default=3)
@@ -196,7 +196,7 @@ def torchcam_pairs(given: Example, smaller: Example) -> list[Pair]:
             what, one.network, 'torch-cam', partial(our_curves, one), partial(torchcam_curves, one, batch), '≥ 2', note
         )
         for one in (given, smaller)
-        for batch, note in ((THEIR_BATCH, ''), (4, 'torch-cam told to take 4 images a pass, as ours does'))
+        for batch, note in ((THEIR_BATCH, ''), (8, 'torch-cam told to take 8 images a pass, as ours does'))
     ]
 
 
@@ -254,11 +254,11 @@ def quantus_pairs(given: Example, smaller: Example) -> list[Pair]:
         found = explainer(inputs, targets[:, None]).maps
         return torch.nn.functional.interpolate(found, size=inputs.shape[2:], mode='bilinear')[:, 0]
 
-    theirs = build_explainer('grad_cam', given.model, grid='half_pixel')
-    own = drawn(theirs, images, classes)
+    explainer = build_explainer('grad_cam', given.model, grid='half_pixel')
+    own = drawn(explainer, images, classes)
 
     def explain_func(model, inputs, targets, **options) -> np.ndarray:
-        return drawn(theirs, torch.as_tensor(inputs).float(), torch.as_tensor(targets).long())[:, None].numpy()
+        return drawn(explainer, torch.as_tensor(inputs).float(), torch.as_tensor(targets).long())[:, None].numpy()
 
     # Quantus counts the channels of a pixel one by one. With the same map for all three, and a size whose steps it
     # divides, the same pixels go as in a deletion curve.
@@ -296,8 +296,7 @@ def quantus_pairs(given: Example, smaller: Example) -> list[Pair]:
         return torch.tensor(found)
 
     def ours() -> Tensor:
-        faster = build_explainer('grad_cam', given.faster(), grid='half_pixel')
-        return max_sensitivity(images, own, partial(drawn, faster), classes, samples=DRAWS)
+        return max_sensitivity(images, own, partial(drawn, explainer), classes, samples=DRAWS)
 
     return [
         flat(quantus.Sparseness, sparseness, 'sparseness'),

@@ -62,6 +62,41 @@ def test_same_maps(model, method, name, options, layer):
     np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ('method', 'name', 'options'),
+    [
+        ('grad_cam', 'GradCAM', {}),
+        ('grad_cam++', 'GradCAMPlusPlus', {'eps': 1e-6}),
+        ('xgrad_cam', 'XGradCAM', {}),
+        ('layer_cam', 'LayerCAM', {}),
+        ('hires_cam', 'HiResCAM', {}),
+        ('eigen_cam', 'EigenCAM', {}),
+    ],
+)
+def test_same_maps_of_a_transformer(method, name, options):
+    """They are told which tokens are patches, ours finds them."""
+    import torchvision
+
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(64, 16, 4, 4, 64, 128, num_classes=7).eval()
+    torch.nn.init.normal_(vit.heads.head.weight)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    classes = vit(images).argmax(1).tolist()
+    layer = 'encoder.layers.encoder_layer_3.ln_1'
+
+    def patches(tokens):
+        return tokens[:, 1:].reshape(len(tokens), 4, 4, -1).permute(0, 3, 1, 2)
+
+    cut = method != 'eigen_cam'
+    expected = theirs(name, vit, vit.get_submodule(layer), images.clone(), classes, cut=cut, reshape_transform=patches)
+    found = build_explainer(method, vit, target_layer=layer, **options)(images, classes).maps[:, 0].numpy()
+    if method == 'eigen_cam':
+        expected = expected * np.sign((expected * found).sum((1, 2), keepdims=True))
+    scale = np.abs(expected).max((1, 2), keepdims=True)
+    assert (scale > 0).all()
+    np.testing.assert_allclose(found / scale, expected / scale, atol=1e-4)
+
+
 def test_same_score_cam(model):
     images = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(3))
     expected = theirs('ScoreCAM', model, model.layer1, images, [7])

@@ -49,10 +49,25 @@ def checkpoint(tmp_path_factory) -> Path:
     return work_dir / 'epoch_2.pth'
 
 
+FAITHFUL = """
+_base_ = {base!r}
+test_evaluator = [
+    dict(type='mmentropy.BoxLocalizationMetric'),
+    dict(
+        type='mmentropy.FaithfulnessMetric',
+        metrics=['average_drop', 'deletion', 'insertion', 'road', 'adcc', 'energy'],
+        options=dict(steps=3, road_fractions=(0.5,)),
+        prefix='faithful',
+    ),
+]
+"""
+
+
 def test_train_then_test_writes_metrics_and_panels(checkpoint, tmp_path):
-    out, show = tmp_path / 'metrics.json', tmp_path / 'show'
+    out, show, config = tmp_path / 'metrics.json', tmp_path / 'show', str(tmp_path / 'faithful.py')
+    Path(config).write_text(FAITHFUL.format(base=str(ROOT / CONFIG)))
     call(
-        *(sys.executable, 'tools/test.py', CONFIG, str(checkpoint), '--work-dir', str(tmp_path), '--out', str(out)),
+        *(sys.executable, 'tools/test.py', config, str(checkpoint), '--work-dir', str(tmp_path), '--out', str(out)),
         *('--show-dir', str(show), '--interval', '10', '--cfg-options', *SMALL),
     )
     metrics = json.loads(out.read_text())
@@ -63,13 +78,22 @@ def test_train_then_test_writes_metrics_and_panels(checkpoint, tmp_path):
     # Two processes share the 31 images (one is padded) and count the same, to the last digit.
     two = tmp_path / 'two.json'
     call(
-        *('bash', 'tools/dist_test.sh', CONFIG, str(checkpoint), '2', '--work-dir', str(tmp_path / 'w2')),
+        *('bash', 'tools/dist_test.sh', config, str(checkpoint), '2', '--work-dir', str(tmp_path / 'w2')),
         *('--out', str(two), '--threshold-from', str(out), '--cfg-options', *SMALL),
     )
     both = json.loads(two.read_text())
     assert {k: both[k] for k in metrics if k.startswith('wsol/')} == pytest.approx(
         {k: v for k, v in metrics.items() if k.startswith('wsol/')}, rel=0, abs=1e-9
     )
+    # The model itself is asked, about other batches: the same but for rounding.
+    faithful = {k: v for k, v in metrics.items() if k.startswith('faithful/')}
+    assert set(faithful) == {
+        *('faithful/average_drop', 'faithful/deletion', 'faithful/insertion', 'faithful/road', 'faithful/adcc'),
+        *('faithful/energy', 'faithful/constant_maps'),
+    }
+    assert 0 < faithful['faithful/deletion'] < 100
+    assert 0 < faithful['faithful/energy'] < 100
+    assert {k: both[k] for k in faithful} == pytest.approx(faithful, abs=1e-3)
     transferred = [key for key in both if '@transfer' in key]
     assert transferred  # the split's own thresholds give the split's own figures
     assert both['wsol/BoxAccV2@transfer'] == pytest.approx(metrics['wsol/MaxBoxAccV2'])

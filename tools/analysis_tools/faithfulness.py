@@ -40,6 +40,8 @@ def main() -> None:
     if args.jobs > 1:
         share_out(args.jobs)
         args.part = '1/1'  # whatever is left, and the table
+    import torch
+
     from mmentropy.engine import load_config, progress_bar
     from mmentropy.engine.model_loading import load_model
     from mmentropy.experiments.analysis import open_datasets, photos
@@ -63,6 +65,8 @@ def main() -> None:
     kept = ('config', 'weights', 'target', 'split', 'max_images', 'steps', 'cfg_options')
     rows = Rows(args.out, {key: getattr(args, key) for key in kept} | {'metrics': metrics}, part)
     cfg = load_config(args.config, args.cfg_options)
+    if args.random_weights:
+        torch.manual_seed(0)  # one network for all processes, and for the run that goes on
     loaded = load_model(cfg, args.weights, trust_checkpoint=args.trust_checkpoint, random_weights=args.random_weights)
     data = open_datasets(args.config, args.cfg_options)[args.split]
     total = len(range(0, len(data), 1 if args.max_images is None else max(1, -(-len(data) // args.max_images))))
@@ -94,7 +98,12 @@ def share_out(jobs: int) -> None:
         elif word.startswith('--jobs='):
             words[i] = '--jobs=1'
     running = [subprocess.Popen([*words, '--part', f'{k + 1}/{jobs}'], stdout=subprocess.DEVNULL) for k in range(jobs)]
-    failed = [process for process in running if process.wait()]
+    try:
+        failed = [process for process in running if process.wait()]
+    finally:
+        for process in running:
+            if process.poll() is None:
+                process.terminate()
     if failed:
         raise ValueError(f'{len(failed)} of {jobs} processes failed; what they say stands above')
 

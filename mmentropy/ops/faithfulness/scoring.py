@@ -19,9 +19,9 @@ Model = Callable[[Tensor], object]
 ScoreFunction = Callable[[Tensor, Tensor], Tensor]
 #: Scores that compare classes, and say nothing of a single one.
 COMPARING = ('probability', 'log_probability')
-#: Altered images in a forward pass: on a GPU, and on a CPU at most so many pixels, four images of 224²: activations of
-#: more do not stay in its caches, and the system hands out their memory anew in every layer.
-GPU_BATCH, CPU_PIXELS = 32, 4 * 224**2
+#: Altered images in a forward pass: on a GPU, and on a CPU at most so many pixels, eight images of 224²: the memory of
+#: larger activations is handed out anew by the system in every layer.
+GPU_BATCH, CPU_PIXELS = 32, 8 * 224**2
 
 
 def class_scores(logits: Tensor, classes: Tensor, score: str | ScoreFunction = 'probability') -> Tensor:
@@ -59,7 +59,7 @@ def usual_batch(images: Tensor) -> int:
     """How many altered copies of images (N, 3, H, W) a forward pass takes when nobody says it.
 
     >>> usual_batch(torch.zeros(1, 3, 224, 224)), usual_batch(torch.zeros(1, 3, 64, 64))
-    (4, 32)
+    (8, 32)
     """
     if images.device.type != 'cpu':
         return GPU_BATCH

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from mmentropy.ops.faithfulness.inference_copy import inference_copy
+from mmentropy.ops.faithfulness.inference_copy import PackedConv, inference_copy
 
 
 def trained(model: nn.Module) -> nn.Module:
@@ -31,6 +32,8 @@ def test_a_resnets_batch_norms_are_folded():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     faster = inference_copy(model, images)
     assert kinds(faster).count('BatchNorm2d') == 0
+    if torch.backends.mkldnn.is_available():
+        assert (kinds(faster).count('PackedConv'), kinds(faster).count('Conv2d')) == (20, 0)
     assert kinds(model).count('BatchNorm2d') == 20
     other = torch.randn(3, 3, 40, 56)
     with torch.no_grad():
@@ -61,6 +64,29 @@ def test_what_is_used_twice_is_not_folded():
     assert kinds(faster).count('BatchNorm2d') == 2
     with torch.no_grad():
         torch.testing.assert_close(faster(images), model(images))
+
+
+@pytest.mark.parametrize(
+    'options', [{}, dict(stride=2, padding=1), dict(dilation=2, padding=(2, 1)), dict(groups=2), dict(bias=False)]
+)
+def test_a_packed_convolution_is_that_of_torch(options):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 6, 3, **options)
+    packed = PackedConv(conv, [2, 4, 12, 10])
+    for size in ((2, 4, 12, 10), (5, 4, 9, 17)):  # the size that it was made for, and another
+        images = torch.randn(size)
+        with torch.no_grad():
+            torch.testing.assert_close(packed(images), conv(images), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('options', [dict(padding='same'), dict(padding=1, padding_mode='reflect')])
+def test_other_paddings_stay_as_they_are(options):
+    layers = nn.Conv2d(3, 4, 3, **options), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    model, images = trained(nn.Sequential(*layers)), torch.randn(2, 3, 8, 8)
+    faster = inference_copy(model, images)
+    assert kinds(faster) == ['Sequential', 'Conv2d', 'Identity', 'AdaptiveAvgPool2d', 'Flatten']
+    with torch.no_grad():
+        torch.testing.assert_close(faster(images), model(images), atol=1e-5, rtol=1e-5)
 
 
 class Skipping(nn.Module):

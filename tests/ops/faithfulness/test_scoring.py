@@ -95,12 +95,12 @@ def test_a_function_that_gives_no_number_an_image_is_named(function, given):
 
 
 def test_batches_suit_the_device_and_the_images():
-    sizes = {224: 4, 448: 1, 1000: 1, 112: 16, 32: 32}
+    sizes = {224: 8, 448: 2, 1000: 1, 160: 15, 32: 32}
     assert {size: usual_batch(torch.empty(1, 3, size, size)) for size in sizes} == sizes
     assert usual_batch(torch.empty(1, 3, 448, 448, device='meta')) == 32
     model = Counting()
-    alteration_scores(model, torch.zeros(1, 3, 112, 112), torch.tensor([0]), {'a': Plus([0.0] * 20)}, 'logit')
-    assert [len(batch) for batch in model.batches] == [16, 4]
+    alteration_scores(model, torch.zeros(1, 3, 160, 160), torch.tensor([0]), {'a': Plus([0.0] * 20)}, 'logit')
+    assert [len(batch) for batch in model.batches] == [15, 5]
 
 
 def test_the_predicted_class_is_taken_where_none_is_given():
