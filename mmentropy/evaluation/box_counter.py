@@ -39,8 +39,8 @@ class BoxCounter(CaseCounter):
     :class:`~mmentropy.evaluation.box_localization.BoxLocalizationMetric` counts, for whoever needs no metric of a run.
 
     Args:
-        iou_thrs, contours, localizer, cam_interval, eval_size, interpolation, threshold, threshold_from, box_strategy,
-            strict, protocol, grid: the metric's.
+        iou_thrs: the metric's, as are contours, localizer, cam_interval, eval_size, interpolation, threshold,
+            threshold_from, box_strategy, strict, protocol and grid.
         prefix: what the figures' names begin with; a protocol's by default its own.
 
     >>> cam = np.zeros((1, 8, 8))
