@@ -119,7 +119,8 @@ class PackedConv(nn.Module):
         self.geometry = list(conv.padding), list(conv.stride), list(conv.dilation), conv.groups
         self.bias = None if conv.bias is None else conv.bias.detach()
         weight = conv.weight.detach().contiguous().to_mkldnn()
-        self.weight = torch._C._nn.mkldnn_reorder_conv2d_weight(weight, *self.geometry, size)
+        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # torch's stub lacks its last arguments
+        self.weight = reorder(weight, *self.geometry, size)
 
     def forward(self, images: Tensor) -> Tensor:
         """The convolution."""
