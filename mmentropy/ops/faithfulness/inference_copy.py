@@ -45,10 +45,13 @@ def inference_copy(model: Model, images: Tensor, tolerance: float = 1e-5) -> Mod
             _fold(conv, norm)
             _replace(faster, names[id(norm)], nn.Identity())
         faster = faster.to(memory_format=torch.channels_last)
-        for conv, size in watched.sizes.items():
-            if _can_be_packed(conv):
-                _replace(faster, names[id(conv)], PackedConv(conv, size))
-        found = class_logits(faster, images, 'logit')
+        try:
+            for conv, size in watched.sizes.items():
+                if _can_be_packed(conv):
+                    _replace(faster, names[id(conv)], PackedConv(conv, size))
+            found = class_logits(faster, images, 'logit')
+        except (AttributeError, RuntimeError, TypeError):  # the operators are torch's own business, and change with it
+            return model
         same = (found - watched.logits).abs().max() <= tolerance * watched.logits.abs().max()
     return faster if same else model
 

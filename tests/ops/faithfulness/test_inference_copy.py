@@ -121,3 +121,12 @@ def test_what_cannot_be_copied_is_asked_itself():
 
     model.lock = Locked()
     assert inference_copy(model, images) is model
+
+
+def test_a_torch_whose_operators_have_changed_is_asked_as_it_is(monkeypatch):
+    def changed(*args):
+        raise TypeError('mkldnn_reorder_conv2d_weight() takes other arguments')
+
+    monkeypatch.setattr('mmentropy.ops.faithfulness.inference_copy.PackedConv', changed)
+    model = trained(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    assert inference_copy(model, torch.rand(2, 3, 8, 8)) is model
