@@ -3,7 +3,7 @@
 
 mmengine keeps scope, message hub and visualizer in globals, so the runs of two hosts do not share a process. It holds
 its folder as long as it works, and its data workers end with it. A number after the config has so many steps timed.
-torchrun starts several for one training, whose config then says ``launcher='pytorch'``.
+torchrun or srun starts several for one training, whose config then says ``launcher='pytorch'`` or ``'slurm'``.
 """
 
 from __future__ import annotations

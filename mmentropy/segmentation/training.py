@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
+import shutil
 import sys
 import threading
 from abc import abstractmethod
@@ -51,10 +53,12 @@ class Training(Stage):
         config: path of the config, relative to the pipeline's config or absolute.
         options: keys of the config to override, ``{'train_cfg.max_epochs': 5}``.
         source: see :class:`Stage`.
-        processes: of this machine that train together, one a GPU, gloo without; they share the config's batch out.
+        processes: that train together, one a GPU, gloo without; they share the config's batch out.
+        launcher: what starts several: ``torchrun``, on this machine, or ``slurm``, which lays them on the nodes of the
+            allocation (``srun``; the variable ``SRUN_ARGS`` adds words to it).
 
     Raises:
-        ValueError: for less than one process.
+        ValueError: for less than one process, or another launcher.
     """
 
     SECONDS, BYTES = 2.0, 100_000
@@ -66,11 +70,14 @@ class Training(Stage):
         options: dict[str, Any] | None = None,
         source: str | None = None,
         processes: int = 1,
+        launcher: str = 'torchrun',
     ) -> None:
         super().__init__(name, source)
+        if launcher not in LAUNCHERS:
+            raise ValueError(f'{name}: launcher is one of {", ".join(LAUNCHERS)}, got {launcher!r}')
         if processes < 1:
             raise ValueError(f'{name}: processes is how many train together, at least 1, got {processes}')
-        self.config, self.options, self.processes = config, options or {}, processes
+        self.config, self.options, self.processes, self.launcher = config, options or {}, processes, launcher
 
     @abstractmethod
     def adapt(self, cfg: Config, ctx: Context) -> None:
@@ -104,7 +111,7 @@ class Training(Stage):
                 f'{self.name}: {self.processes} processes cannot share a batch of {batch} images evenly; '
                 'set train_dataloader.batch_size in its options'
             )
-        cfg.train_dataloader.batch_size, cfg.launcher = batch // self.processes, 'pytorch'
+        cfg.train_dataloader.batch_size, cfg.launcher = batch // self.processes, LAUNCHERS[self.launcher]
 
     def fingerprint(self, ctx: Context) -> str:
         # Where the run lies must not matter to what it is.
@@ -173,10 +180,13 @@ class Training(Stage):
 
     def start_host(self, config: Path, log: Path, quiet: bool) -> int:
         """Run the training in a group of its own, which ends with us; its exit code."""
+        command = host_command(config, self.processes, launcher=self.launcher)
         with open(log, 'ab') as file, showing_progress(log, self.name, quiet):
-            return run_group(host_command(config, self.processes), stdout=file, stderr=file, env=host_environment())
+            return run_group(command, stdout=file, stderr=file, env=host_environment())
 
 
+#: What starts several processes → what mmengine calls it.
+LAUNCHERS = {'torchrun': 'pytorch', 'slurm': 'slurm'}
 #: Finds a free port by itself, as ``tools/rendezvous.sh`` does.
 TORCHRUN = (
     *('-m', 'torch.distributed.run', '--rdzv-backend=c10d', '--rdzv-endpoint=127.0.0.1:0', '--local-addr=127.0.0.1'),
@@ -189,14 +199,24 @@ TORCHRUN_ENV = (
 )
 
 
-def host_command(config: Path, processes: int = 1, *more: str) -> list[str]:
+def host_command(config: Path, processes: int = 1, *more: str, launcher: str = 'torchrun') -> list[str]:
     """How a config's training is started; see :mod:`mmentropy.segmentation.host_run`.
+
+    Raises:
+        ValueError: for Slurm where there is no ``srun``.
 
     >>> host_command(Path('config.py'))[1:]
     ['-m', 'mmentropy.segmentation.host_run', 'config.py']
     """
-    several = [*TORCHRUN, str(processes)] if processes > 1 else []
-    return [sys.executable, *several, '-m', 'mmentropy.segmentation.host_run', str(config), *more]
+    training = ['-m', 'mmentropy.segmentation.host_run', str(config), *more]
+    if processes == 1:
+        return [sys.executable, *training]
+    if launcher == 'torchrun':
+        return [sys.executable, *TORCHRUN, str(processes), *training]
+    if shutil.which('srun') is None:
+        raise ValueError("launcher='slurm' starts srun, which is not here: start it on a cluster, or use torchrun")
+    words = shlex.split(os.environ.get('SRUN_ARGS', ''))
+    return ['srun', f'--ntasks={processes}', '--kill-on-bad-exit=1', *words, sys.executable, *training]
 
 
 def host_environment() -> dict[str, str]:
@@ -305,8 +325,9 @@ class Classify(Training):
         options: dict | None = None,
         source: str | None = None,
         processes: int = 1,
+        launcher: str = 'torchrun',
     ) -> None:
-        super().__init__(name, config, options, None, processes)
+        super().__init__(name, config, options, None, processes, launcher)
 
     def adapt(self, cfg: Config, ctx: Context) -> None:
         fit_classifier(cfg, ctx.data)
@@ -316,7 +337,7 @@ class MaskTraining(Training):
     """Training in mmseg on pseudo-masks.
 
     Args:
-        name, config, options, processes: see :class:`Training`.
+        name, config, options, processes, launcher: see :class:`Training`.
         source: the stage that wrote the masks.
         init_from: a training stage whose backbone this one starts from.
 
@@ -332,8 +353,9 @@ class MaskTraining(Training):
         source: str | None = None,
         init_from: str | None = None,
         processes: int = 1,
+        launcher: str = 'torchrun',
     ) -> None:
-        super().__init__(name, config, options, source, processes)
+        super().__init__(name, config, options, source, processes, launcher)
         self.init_from = init_from
 
     @property

@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
 import torch
 from launch import ROOT, environment
+from mmengine.config import Config
+
+from mmentropy.segmentation.training import host_command
 
 CONFIG = 'configs/demo/resnet18_partshapes.py'
 TINY = (
@@ -67,7 +71,7 @@ SRUN = """#!/usr/bin/env python3
 import json, os, subprocess, sys
 words = sys.argv[1:]
 json.dump(words, open(os.environ['SRUN_LOG'], 'w'))
-command = words[words.index('python'):]
+command = words[next(i for i, word in enumerate(words) if os.path.basename(word).startswith('python')):]
 def env(task):
     task = str(task)
     return dict(os.environ, SLURM_PROCID=task, SLURM_NTASKS='2', SLURM_LOCALID=task, SLURM_NODELIST='node[1-1]')
@@ -77,15 +81,20 @@ sys.exit(max(task.wait() for task in tasks))
 SCONTROL = '#!/bin/sh\n[ "$*" = "show hostname node[1-1]" ] && echo 127.0.0.1\n'
 
 
-def test_slurm(tmp_path):
-    """srun gets the partition, the job's name and the resources; its tasks find each other by Slurm's variables."""
+@pytest.fixture
+def slurm(tmp_path):
+    """The environment of a machine with a stand-in for Slurm."""
     (tmp_path / 'bin').mkdir()
     for name, text in (('srun', SRUN), ('scontrol', SCONTROL)):
         (tmp_path / 'bin' / name).write_text(text)
         (tmp_path / 'bin' / name).chmod(0o755)
-    env = environment(GPUS='2', GPUS_PER_NODE='2', SRUN_ARGS='--quiet --time=10', SRUN_LOG=str(tmp_path / 'srun.json'))
-    env['PATH'] = f'{tmp_path / "bin"}:{env["PATH"]}'
-    env['MASTER_PORT'] = '29517'
+    env = environment(SRUN_ARGS='--quiet --time=10', SRUN_LOG=str(tmp_path / 'srun.json'), MASTER_PORT='29517')
+    return env | {'PATH': f'{tmp_path / "bin"}:{env["PATH"]}'}
+
+
+def test_slurm(slurm, tmp_path):
+    """srun gets the partition, the job's name and the resources; its tasks find each other by Slurm's variables."""
+    env = slurm | {'GPUS': '2', 'GPUS_PER_NODE': '2'}
     command = [
         'bash',
         'tools/slurm_train.sh',
@@ -103,4 +112,20 @@ def test_slurm(tmp_path):
         assert word in words
     assert words[words.index('--launcher') + 1] == 'slurm'
     state = torch.load(Path(tmp_path, 'run/epoch_2.pth'), weights_only=False)
+    assert state['meta']['iter'] == 4  # 16 images in 2 × 4, two epochs
+
+
+def test_a_stage_of_the_pipeline_trains_under_slurm(slurm, tmp_path, monkeypatch):
+    for name in ('PATH', 'SRUN_ARGS'):
+        monkeypatch.setenv(name, slurm[name])
+    cfg = Config.fromfile(ROOT / CONFIG)
+    cfg.merge_from_dict({name: literal_eval(value) for name, value in (word.split('=') for word in TINY)})
+    cfg.update(launcher='slurm', work_dir=str(tmp_path / 'run'), val_cfg=None, val_dataloader=None, val_evaluator=None)
+    (tmp_path / 'config.py').write_text(cfg.pretty_text)
+    command = host_command(tmp_path / 'config.py', 2, launcher='slurm')
+    done = subprocess.run(command, cwd=ROOT, env=slurm, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    words = json.loads((tmp_path / 'srun.json').read_text())
+    assert words[:4] == ['--ntasks=2', '--kill-on-bad-exit=1', '--quiet', '--time=10']
+    state = torch.load(tmp_path / 'run/epoch_2.pth', weights_only=False)
     assert state['meta']['iter'] == 4  # 16 images in 2 × 4, two epochs

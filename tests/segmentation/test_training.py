@@ -155,6 +155,11 @@ def test_several_processes_share_the_batch(stage, voc, tmp_path, monkeypatch):
         many.build(ctx)
     with pytest.raises(ValueError, match='processes is how many train together, at least 1, got 0'):
         Classify(processes=0)
+    with pytest.raises(ValueError, match="launcher is one of torchrun, slurm, got 'mpi'"):
+        Classify(launcher='mpi')
+    monkeypatch.setenv('PATH', str(tmp_path))
+    with pytest.raises(ValueError, match='srun, which is not here'):
+        host_command(tmp_path / 'config.py', 3, launcher='slurm')
 
 
 def test_a_training_under_torchrun_is_a_run_of_its_own(monkeypatch):
