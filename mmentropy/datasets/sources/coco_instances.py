@@ -29,7 +29,7 @@ class CocoInstances(ImageSource):
     The labels of an image are the categories of its annotations, crowds included, counted from 0 by increasing id:
     COCO's 80 of 1 to 90 become 0 to 79. A pixel of the true mask has the class of the smallest object over it, and of
     a crowd where there is no object. Images without any annotation are left out, as is usual for weakly supervised
-    segmentation (82 081 of ``train2014`` and 40 137 of ``val2014`` remain).
+    segmentation.
 
     Args:
         root: see the tree.
