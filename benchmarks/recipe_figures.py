@@ -19,9 +19,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from mmengine.logging import MMLogger
 from recipe import (
     Images,
@@ -46,6 +48,7 @@ from mmentropy.ops.localizing.threshold_rules import mean_share, otsu, threshold
 from mmentropy.ops.mapping.geometry import MapGrid
 from mmentropy.ops.mapping.reading import Reading, read_maps
 from mmentropy.ops.mapping.scaling import draw_maps, normalize_map
+from mmentropy.ops.mapping.views import view_size
 from mmentropy.safe_files import write_whole
 from mmentropy.visualization import ComparisonRow, draw_comparison_grid
 from mmentropy.visualization.visualizer import write_image
@@ -62,17 +65,31 @@ RULES: dict[str, Callable[[np.ndarray], float]] = {
     'mean': mean_share,
     'otsu': otsu,
 }
-#: Name → reading, and the grid it is drawn with (``mmentropy.explain.grids.GRIDS``).
-READINGS: dict[str, tuple[Reading, str]] = {
-    'protocol': (Reading.named('protocol'), 'half_pixel'),
-    'in place': (Reading.named('protocol'), 'followed'),
-    'measured': (Reading.named('protocol'), 'measured'),
-    'relu': (Reading(relu=True), 'followed'),
-    'certain': (Reading.named('certain'), 'followed'),
-    'relu+spread': (Reading(relu=True, spread=1, power=2), 'followed'),
-    'certain+spread': (Reading.named('certain+spread'), 'followed'),
-    'certain+spread, half-pixel': (Reading.named('certain+spread'), 'half_pixel'),
-    'certain+spread, measured': (Reading.named('certain+spread'), 'measured'),
+
+
+class Look(NamedTuple):
+    """How maps are read, where they are drawn (``mmentropy.explain.grids.GRIDS``), and the image's sizes, as factors.
+
+    Several sizes are read one by one and averaged over the image, as by an explainer with ``scales``.
+    """
+
+    reading: Reading
+    grid: str
+    scales: tuple[float, ...] = (1.0,)
+
+
+READINGS: dict[str, Look] = {
+    'protocol': Look(Reading.named('protocol'), 'half_pixel'),
+    'in place': Look(Reading.named('protocol'), 'followed'),
+    'measured': Look(Reading.named('protocol'), 'measured'),
+    'relu': Look(Reading(relu=True), 'followed'),
+    'certain': Look(Reading.named('certain'), 'followed'),
+    'relu+spread': Look(Reading(relu=True, spread=1, power=2), 'followed'),
+    'certain+spread': Look(Reading.named('certain+spread'), 'followed'),
+    'certain+spread, half-pixel': Look(Reading.named('certain+spread'), 'half_pixel'),
+    'certain+spread, measured': Look(Reading.named('certain+spread'), 'measured'),
+    'protocol, two sizes': Look(Reading.named('protocol'), 'followed', (1.0, 2.0)),
+    'certain+spread, two sizes': Look(Reading.named('certain+spread'), 'followed', (1.0, 2.0)),
 }
 
 
@@ -84,24 +101,46 @@ def trained(run: Run, args: argparse.Namespace) -> nn.Module:
     return model
 
 
-def predictions(run: Run, data: Images, args: argparse.Namespace) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def predictions(
+    run: Run, data: Images, args: argparse.Namespace, scale: float = 1.0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits (N, C), class maps of the true class (N, h, w), location entropy (N, h, w) and features (N, D, h, w)."""
     model = trained(run, args)
     run_in_bfloat16(model, bool(run.bfloat16))
     normalize, parts = Normalize(run.set), []
     with torch.inference_mode():
         for images, labels in zip(data.images.split(100), data.labels.split(100)):
-            features = model.extract_feat(normalize(images), stage='backbone')
+            features = model.extract_feat(resized(normalize(images), scale), stage='backbone')
             logits = model.head(model.neck(features))
             cams = model.head.maps(features[-1], labels[:, None])[:, 0]
             parts.append((logits, cams, model.head.entropy_map(features[-1]), features[-1]))
     return tuple(torch.cat(part) for part in zip(*parts))
 
 
-def grid_of(kind: str, run: Run, data: Images, args: argparse.Namespace) -> MapGrid | None:
+def resized(images: Tensor, scale: float) -> Tensor:
+    """(N, 3, H, W) by a factor."""
+    return images if scale == 1 else F.interpolate(images, scale_factor=scale, mode='bilinear')
+
+
+def grid_of(kind: str, run: Run, data: Images, args: argparse.Namespace, scale: float = 1.0) -> MapGrid | None:
     """Where the maps of these images are drawn; what is measured goes by the first of them, in float32."""
-    images = Normalize(run.set)(data.images[:MEASURED_IMAGES])
+    images = resized(Normalize(run.set)(data.images[:MEASURED_IMAGES]), scale)
     return LayerGrid(kind)(trained(run, args), 'backbone', images)
+
+
+def drawn_maps(look: Look, run: Run, data: Images, args: argparse.Namespace, size: tuple[int, int]) -> Tensor:
+    """Maps of the true class over the images, (N, *size)."""
+    views: list[tuple[Tensor, MapGrid | None]] = []
+    for scale in look.scales:
+        _, cams, entropies, features = predictions(run, data, args, scale)
+        maps = read_maps(cams[:, None], entropies, features, reading=look.reading)[:, 0]
+        views.append((maps, grid_of(look.grid, run, data, args, scale)))
+    if len(views) == 1:
+        return draw_maps(views[0][0], size, views[0][1])
+    image = (data.images.shape[2], data.images.shape[3])
+    small = view_size(image)
+    mean_of_views = torch.stack([draw_maps(maps, small, grid, 'cubic') for maps, grid in views]).mean(0)
+    return draw_maps(mean_of_views, size, MapGrid.half_pixel(small, image))
 
 
 def figures_of(
@@ -148,18 +187,15 @@ def evaluate(run: Run, set_: str, args: argparse.Namespace) -> None:
     if not missing:
         return
     data = load_images(run.set, run.fold, 'mosaics' if set_ == 'mosaics' else 'val', args)
-    logits, cams, entropies, features = predictions(run, data, args)
-    right = (logits.argmax(1) == data.labels).numpy()
+    right = (predictions(run, data, args)[0].argmax(1) == data.labels).numpy()
     found['top-1'] = round(100 * right.mean(), 3)
     if run.fold != 'report':  # PxAP takes as long as all the rest, and nothing is chosen by it
         data.masks = None
     for name in missing:
-        reading, kind = READINGS[name]
-        grid = grid_of(kind, run, data, args)
-        maps = read_maps(cams[:, None], entropies, features, reading=reading)[:, 0]
-        found[name] = figures_of(draw_maps(maps, EVAL_SIZE, grid).numpy(), right, data)
-        if kind == 'measured':
-            found[name]['start'] = [round(start, 2) for start in grid.start]
+        look = READINGS[name]
+        found[name] = figures_of(drawn_maps(look, run, data, args, EVAL_SIZE).numpy(), right, data)
+        if look.grid == 'measured':
+            found[name]['start'] = [round(start, 2) for start in grid_of(look.grid, run, data, args).start]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(found))
     shown = {name: found[name]['V2'] for name in READINGS if name in found}
@@ -256,13 +292,11 @@ def picture(args: argparse.Namespace) -> np.ndarray:
     data = Images(data.images[: args.rows], data.labels[: args.rows], data.boxes[: args.rows])
     images = data.images.permute(0, 2, 3, 1).numpy()
     rows = [ComparisonRow(image, {}, box[None]) for image, box in zip(images, data.boxes)]
-    size, (reading, kind) = tuple(data.images.shape[-2:]), READINGS['certain+spread']
+    size = (data.images.shape[2], data.images.shape[3])
     for run in runs:
-        logits, cams, entropies, features = predictions(run, data, args)
-        maps = read_maps(cams[:, None], entropies, features, reading=reading)[:, 0]
-        grid = grid_of(kind, run, data, args)
-        chances = logits.softmax(1)[torch.arange(len(data.labels)), data.labels]
-        for row, drawn, chance in zip(rows, draw_maps(maps, size, grid).numpy(), chances.tolist()):
+        chances = predictions(run, data, args)[0].softmax(1)[torch.arange(len(data.labels)), data.labels]
+        maps = drawn_maps(READINGS['certain+spread'], run, data, args, size).numpy()
+        for row, drawn, chance in zip(rows, maps, chances.tolist()):
             row.maps[label(run)], row.captions[label(run)] = drawn, f'{chance:.2f}'
     cuts = {label(run): figures_file(run, args.set, args) for run in runs}
     for name, path in cuts.items():
