@@ -241,11 +241,15 @@ def paired(ours: list[float | None], theirs: list[float | None]) -> str:
     return f'**{text}**' if abs(mean(differences)) > half else text
 
 
+#: What ``configs/demo/resnet18_partshapes_ent.py`` trains.
+RECIPE = dict(pooling=1, temperature=0.25, aux=0.75, lambda_=0.3)
+
+
 def label(run: Run) -> str:
     """A method in words; in brackets whatever else differs from the defaults of its kind."""
     known = dict(pooling=0, aux=0.0, lambda_=0.0)
-    if (run.pooling, run.aux, run.lambda_) == (1, 0.5, 0.3):
-        words = ['recipe']
+    if all(getattr(run, key) == value for key, value in RECIPE.items()):
+        words, known = ['recipe'], RECIPE
     else:
         words = ['entropy pooling' if run.pooling else 'GAP']
         words += [f'{run.aux:g} of the loss on GAP'] * bool(run.aux) + [f'λ = {run.lambda_:g}'] * bool(run.lambda_)

@@ -35,7 +35,8 @@ def figures(recipe):
 
 @pytest.fixture
 def args(tmp_path):
-    (tmp_path / 'queue.txt').write_text('set=partshapes epochs=2 seed=0 pooling=1 lambda=0.3 aux=0.5 # a try\n\n')
+    line = 'set=partshapes epochs=2 seed=0 pooling=1 lambda=0.3 aux=0.75 temperature=0.25 # a try'
+    (tmp_path / 'queue.txt').write_text(f'{line}\n\n')
     return Namespace(work=str(tmp_path), data_root='', limit=20, queue=tmp_path / 'queue.txt', readings=None)
 
 
@@ -52,17 +53,17 @@ def test_lines_of_a_queue(recipe):
 
 
 def test_the_same_step_as_the_package(recipe):
-    """Loss and gradient of the loop's model are those of the config's, pooling, regulariser and GAP's half together."""
-    run = recipe.parse('pooling=1 lambda=0.3 aux=0.5')[0]
+    """Loss and gradient of the loop's model are those of the config's, pooling, regulariser, GAP's share."""
+    run = recipe.parse('pooling=1 lambda=0.3 aux=0.75 temperature=0.25')[0]
     torch.manual_seed(0)
     ours = recipe.build_model(run, 10)
     config = dict(
         type='mmentropy.LocalizationClassifier',
         backbone=dict(type='ResNet', depth=18, strides=(1, 2, 1, 1), base_channels=16, stem_channels=16),
-        neck=dict(type='mmentropy.EntropyPooling'),
+        neck=dict(type='mmentropy.EntropyPooling', temperature=0.25),
         head=dict(
             type='mmentropy.CAMHead',
-            auxiliary_gap=0.5,
+            auxiliary_gap=0.75,
             loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.3),
         ),
         data_preprocessor=dict(num_classes=10),
@@ -187,7 +188,9 @@ def test_methods_have_names(recipe, figures):
         'lambda=0.3': 'GAP, λ = 0.3',
         'pooling=1': 'entropy pooling',
         'pooling=1 aux=0.5 lambda=1': 'entropy pooling, 0.5 of the loss on GAP, λ = 1',
-        'pooling=1 aux=0.5 lambda=0.3 strides=1111': 'recipe [strides = 1111]',
+        'pooling=1 aux=0.5 lambda=0.3': 'entropy pooling, 0.5 of the loss on GAP, λ = 0.3',
+        'pooling=1 aux=0.75 lambda=0.3 temperature=0.25 strides=1111': 'recipe [strides = 1111]',
+        'pooling=1 temperature=0.25': 'entropy pooling [temperature = 0.25]',
         'init=pretrained epochs=3 lr=0.1 set=photographs': 'GAP [lr = 0.1]',
     }
     assert {line: figures.label(recipe.parse(line)[0]) for line in lines} == lines
