@@ -253,7 +253,7 @@ def label(run: Run) -> str:
     else:
         words = ['entropy pooling' if run.pooling else 'GAP']
         words += [f'{run.aux:g} of the loss on GAP'] * bool(run.aux) + [f'λ = {run.lambda_:g}'] * bool(run.lambda_)
-    schedule = dict(epochs=3, lr=0.05) if run.init == 'pretrained' else {}
+    schedule = dict(epochs=6) if run.init == 'pretrained' else {}
     plain = Run(set=run.set, fold=run.fold, seed=run.seed, init=run.init, **schedule)
     others = [f'{k} = {v}' for k, v in vars(run).items() if k not in known and v != getattr(plain, k)]
     return ', '.join(words) + (f' [{", ".join(others)}]' if others else '')

@@ -191,6 +191,6 @@ def test_methods_have_names(recipe, figures):
         'pooling=1 aux=0.5 lambda=0.3': 'entropy pooling, 0.5 of the loss on GAP, λ = 0.3',
         'pooling=1 aux=0.75 lambda=0.3 temperature=0.25 strides=1111': 'recipe [strides = 1111]',
         'pooling=1 temperature=0.25': 'entropy pooling [temperature = 0.25]',
-        'init=pretrained epochs=3 lr=0.1 set=photographs': 'GAP [lr = 0.1]',
+        'init=pretrained epochs=3 lr=0.1 set=photographs': 'GAP [epochs = 3]',
     }
     assert {line: figures.label(recipe.parse(line)[0]) for line in lines} == lines

@@ -1,4 +1,4 @@
-# The recipe on a head that starts from scratch: half of the loss on average pooling, the entropy-regularised loss,
+# Entropy pooling with half of the loss on average pooling, the entropy-regularised loss,
 # and maps read by certainty and spread over what looks alike.
 _base_ = './swin-tiny_openimages30k_efw.py'
 loss = dict(_delete_=True, type='mmentropy.EntropyRegularizedLoss', lambda_=0.3)
