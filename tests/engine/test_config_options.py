@@ -103,6 +103,7 @@ def test_what_is_not_known_is_an_error_with_the_nearest_names(cfg, text, message
 
 
 def test_a_type_comes_before_what_it_takes(cfg):
+    cfg.model.neck = dict(type='mmentropy.EntropyPooling')
     set_option(cfg, 'model.neck.r=2 model.neck.type=mmentropy.LSEPooling')
     assert cfg.model.neck == dict(type='mmentropy.LSEPooling', r=2)
     cfg = Config.fromfile(str(ROOT / 'configs/demo/resnet18_partshapes.py'))
