@@ -78,6 +78,7 @@ class Look(NamedTuple):
     scales: tuple[float, ...] = (1.0,)
 
 
+#: Name → how maps come about.
 READINGS: dict[str, Look] = {
     'protocol': Look(Reading.named('protocol'), 'half_pixel'),
     'in place': Look(Reading.named('protocol'), 'followed'),
