@@ -102,9 +102,10 @@ def trained(run: Run, args: argparse.Namespace) -> nn.Module:
     return model
 
 
-def predictions(
-    run: Run, data: Images, args: argparse.Namespace, scale: float = 1.0
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+Predictions = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def predictions(run: Run, data: Images, args: argparse.Namespace, scale: float = 1.0) -> Predictions:
     """Logits (N, C), class maps of the true class (N, h, w), location entropy (N, h, w) and features (N, D, h, w)."""
     model = trained(run, args)
     run_in_bfloat16(model, bool(run.bfloat16))
@@ -129,16 +130,25 @@ def grid_of(kind: str, run: Run, data: Images, args: argparse.Namespace, scale: 
     return LayerGrid(kind)(trained(run, args), 'backbone', images)
 
 
-def drawn_maps(look: Look, run: Run, data: Images, args: argparse.Namespace, size: tuple[int, int]) -> Tensor:
-    """Maps of the true class over the images, (N, *size)."""
-    views: list[tuple[Tensor, MapGrid | None]] = []
+Views = list[tuple[Tensor, MapGrid | None]]
+
+
+def views_of_class(
+    look: Look, seen: dict[float, Predictions], run: Run, data: Images, args: argparse.Namespace
+) -> Views:
+    """Of every size: maps of the true class (N, h, w), read, and where they lie in the view."""
+    views = []
     for scale in look.scales:
-        _, cams, entropies, features = predictions(run, data, args, scale)
+        _, cams, entropies, features = seen[scale]
         maps = read_maps(cams[:, None], entropies, features, reading=look.reading)[:, 0]
         views.append((maps, grid_of(look.grid, run, data, args, scale)))
+    return views
+
+
+def drawn_over(views: Views, image: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The views' mean over images of (height, width), (N, *size)."""
     if len(views) == 1:
         return draw_maps(views[0][0], size, views[0][1])
-    image = (data.images.shape[2], data.images.shape[3])
     small = view_size(image)
     mean_of_views = torch.stack([draw_maps(maps, small, grid, 'cubic') for maps, grid in views]).mean(0)
     return draw_maps(mean_of_views, size, MapGrid.half_pixel(small, image))
@@ -188,15 +198,18 @@ def evaluate(run: Run, set_: str, args: argparse.Namespace) -> None:
     if not missing:
         return
     data = load_images(run.set, run.fold, 'mosaics' if set_ == 'mosaics' else 'val', args)
-    right = (predictions(run, data, args)[0].argmax(1) == data.labels).numpy()
+    scales = {1.0}.union(*(READINGS[name].scales for name in missing))
+    seen = {scale: predictions(run, data, args, scale) for scale in scales}
+    right = (seen[1.0][0].argmax(1) == data.labels).numpy()
     found['top-1'] = round(100 * right.mean(), 3)
+    image = (data.images.shape[2], data.images.shape[3])
     if run.fold != 'report':  # PxAP takes as long as all the rest, and nothing is chosen by it
         data.masks = None
     for name in missing:
-        look = READINGS[name]
-        found[name] = figures_of(drawn_maps(look, run, data, args, EVAL_SIZE).numpy(), right, data)
-        if look.grid == 'measured':
-            found[name]['start'] = [round(start, 2) for start in grid_of(look.grid, run, data, args).start]
+        views = views_of_class(READINGS[name], seen, run, data, args)
+        found[name] = figures_of(drawn_over(views, image, EVAL_SIZE).numpy(), right, data)
+        if READINGS[name].grid == 'measured':
+            found[name]['start'] = [round(start, 2) for start in views[0][1].start]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(found))
     shown = {name: found[name]['V2'] for name in READINGS if name in found}
@@ -299,8 +312,9 @@ def picture(args: argparse.Namespace) -> np.ndarray:
     rows = [ComparisonRow(image, {}, box[None]) for image, box in zip(images, data.boxes)]
     size = (data.images.shape[2], data.images.shape[3])
     for run in runs:
-        chances = predictions(run, data, args)[0].softmax(1)[torch.arange(len(data.labels)), data.labels]
-        maps = drawn_maps(READINGS['certain+spread'], run, data, args, size).numpy()
+        seen = {1.0: predictions(run, data, args)}
+        chances = seen[1.0][0].softmax(1)[torch.arange(len(data.labels)), data.labels]
+        maps = drawn_over(views_of_class(READINGS['certain+spread'], seen, run, data, args), size, size).numpy()
         for row, drawn, chance in zip(rows, maps, chances.tolist()):
             row.maps[label(run)], row.captions[label(run)] = drawn, f'{chance:.2f}'
     cuts = {label(run): figures_file(run, args.set, args) for run in runs}

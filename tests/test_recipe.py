@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
@@ -52,22 +53,13 @@ def test_lines_of_a_queue(recipe):
         recipe.parse('set=cub')
 
 
-def test_the_same_step_as_the_package(recipe):
-    """Loss and gradient of the loop's model are those of the config's, pooling, regulariser, GAP's share."""
-    run = recipe.parse('pooling=1 lambda=0.3 aux=0.75 temperature=0.25')[0]
+def test_the_same_step_as_the_package(recipe, figures):
+    """Loss and gradient of the loop's recipe are those of the demo's config, pooling, regulariser, GAP's share."""
+    run = recipe.Run(**figures.RECIPE)
     torch.manual_seed(0)
     ours = recipe.build_model(run, 10)
-    config = dict(
-        type='mmentropy.LocalizationClassifier',
-        backbone=dict(type='ResNet', depth=18, strides=(1, 2, 1, 1), base_channels=16, stem_channels=16),
-        neck=dict(type='mmentropy.EntropyPooling', temperature=0.25),
-        head=dict(
-            type='mmentropy.CAMHead',
-            auxiliary_gap=0.75,
-            loss=dict(type='mmentropy.EntropyRegularizedLoss', lambda_=0.3),
-        ),
-        data_preprocessor=dict(num_classes=10),
-    )
+    config = Config.fromfile(str(ROOT / 'configs/demo/resnet18_partshapes_ent.py')).model
+    config.data_preprocessor = dict(num_classes=10)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         theirs = MODELS.build(config)
     theirs.load_state_dict(ours.state_dict())
